@@ -1,0 +1,1 @@
+"""The core of Skylark: decides what should run and makes it so. Knows no Flask and no scheduler."""

@@ -1,0 +1,108 @@
+"""What is desired and what is observed of one service, as values. Everything the planner may know is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where an instance is in its life. It only moves forward; a replacement is a new instance."""
+
+    PENDING = "pending"  # the row exists, no container of it was seen yet
+    CREATED = "created"  # the container exists and was never started
+    RUNNING = "running"
+    STOPPING = "stopping"  # we asked it to end
+    EXITED = "exited"  # it ended by itself; the container is still there
+    VANISHED = "vanished"  # somebody else removed the container
+    PAUSED = "paused"
+    REMOVING = "removing"  # the engine is removing it
+    GONE = "gone"  # removed; the row stays for history and logs
+
+
+class Health(StrEnum):
+    """What the image's own HEALTHCHECK says; NONE where it has none."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One version of what an instance of a service is made from.
+
+    `image_id` (sha256:...) is None until the tag was resolved by a pull; `fingerprint` is the 12 hex digits that
+    stand on the label `skylark.revision` of every instance, None as long as the image is not resolved.
+    """
+
+    number: int
+    image_ref: str
+    image_id: str | None = None
+    image_digest: str | None = None  # name@sha256:..., to fetch the very same image again
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often something failed in a row, and when it may be tried again (None: now)."""
+
+    failures: int = 0
+    retry_at: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What the user wants of one service, and how far its deploy has come."""
+
+    service_uuid: str
+    name: str
+    namespace: str
+    generation: int
+    started: bool  # target_state STARTED and not being deleted
+    deleted: bool
+    count: int  # number of instances wanted while started
+    stateful: bool  # has volumes: replaced stop-first, slot by slot
+    revision: Revision
+    recheck_image: bool = False  # a deploy named the tag again: look whether it moved
+    image_missing: bool = False  # the engine lost the resolved image: fetch it again by digest
+    pull: Retry = field(default_factory=Retry)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One container's worth of a service, as last observed. `busy`: an action on it is under way."""
+
+    uuid: str
+    slot: int
+    fingerprint: str
+    phase: Phase
+    health: Health = Health.NONE
+    container_id: str | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    busy: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Able to do its work: running, and not called unwell by its own health check."""
+        return self.phase is Phase.RUNNING and self.health in (Health.NONE, Health.HEALTHY)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is there of one service: its living instances, and how each slot fared before."""
+
+    instances: tuple[Instance, ...] = ()
+    slots: Mapping[int, Retry] = field(default_factory=dict)
+    pulling: bool = False
+    volumes_left: bool = False  # a deleted service still has volumes to release
+    reachable: bool = True  # the engine answered the last list
+    trouble: str = ""  # what the engine said when it did not

@@ -1,0 +1,1 @@
+"""The only process that talks to Docker: composition, the scheduler and the watchers."""
