@@ -1,0 +1,1 @@
+"""A real Docker engine for the tests: found, or started when none answers."""
