@@ -168,7 +168,10 @@ class EventRow(Base):
     kind: Mapped[str] = mapped_column(String(48))  # created updated pull_failed instance_died ...
     reason: Mapped[str] = mapped_column(Text, default="")
     data: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    __table_args__ = (Index("ix_events_service", "service_uuid", "id"),)
+    __table_args__ = (
+        Index("ix_events_service", "service_uuid", "id"),
+        {"sqlite_autoincrement": True},  # an id is never given again, so that "after this one" stays true
+    )
 
 
 class LeaseRow(Base):
