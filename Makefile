@@ -1,0 +1,62 @@
+# How Skylark is run, tested and measured. `make help` lists the targets.
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv engine migrate run test check format bench chaos clean-docker
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+	@echo
+	@echo "Settings are SKYLARK_* variables (docs/operations.md). PYTEST_ARGS goes to pytest, VENV names the environment."
+
+venv: $(VENV)/.made ## the Python environment, with the project editable in it
+
+# Made again whenever the dependencies may have changed.
+$(VENV)/.made: setup.cfg pyproject.toml
+	@deploy/install.sh python
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    "$$(deploy/find-python.sh)" -m venv --clear $(VENV); fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+engine: ## a Docker engine that answers, installed and started when there is none
+	@deploy/install.sh python engine
+	@deploy/ensure-engine.sh
+
+migrate: venv ## bring the database up to date
+	@$(BIN)/skylark migrate
+
+run: engine venv ## Skylark in the foreground: API and worker; Ctrl-C leaves the users' containers running
+	@exec $(BIN)/skylark run
+
+test: venv ## everything: checks and the whole test-suite, on real parts
+	@deploy/install.sh python engine tests
+	@deploy/ensure-engine.sh
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: venv ## style, types and who may import whom; needs no engine
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_boundaries.py
+
+format: venv ## write the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: venv ## Skylark beside the raw SDK, docker-compose and Swarm; table on the screen, numbers in build/bench.json
+	@deploy/install.sh python engine tests bench
+	@deploy/ensure-engine.sh
+	$(BIN)/python -m tests.bench
+
+chaos: venv ## only the crash tests
+	@deploy/install.sh python engine tests
+	@deploy/ensure-engine.sh
+	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+
+clean-docker: ## remove what tests left on the engine, by their label, and nothing else
+	@deploy/clean-docker.sh
