@@ -16,9 +16,10 @@ class Pull:
 
 @dataclass(frozen=True)
 class Launch:
-    """A new instance in `slot`: its row first, then volumes, create and start."""
+    """A new instance of revision `revision` in `slot`: its row first, then volumes, create and start."""
 
     slot: int
+    revision: int
     reason: str
 
 
@@ -33,11 +34,15 @@ class Resume:
 
 @dataclass(frozen=True)
 class Stop:
-    """SIGTERM, the grace period, SIGKILL; then collect the log and remove the container."""
+    """SIGTERM, the grace period, SIGKILL; then collect the log and remove the container.
+
+    `failed`: it is ended because it does not do its work, which counts against its slot like a death.
+    """
 
     instance_uuid: str
     slot: int
     reason: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)

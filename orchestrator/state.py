@@ -68,6 +68,7 @@ class Desired:
     count: int  # number of instances wanted while started
     stateful: bool  # has volumes: replaced stop-first, slot by slot
     revision: Revision
+    fallback: Revision | None = None  # the newest older revision whose image is known: serves until this one can
     recheck_image: bool = False  # a deploy named the tag again: look whether it moved
     image_missing: bool = False  # the engine lost the resolved image: fetch it again by digest
     pull: Retry = field(default_factory=Retry)
@@ -87,7 +88,10 @@ class Instance:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     exit_code: int | None = None
+    oom_killed: bool = False
     reason: str = ""
+    address: str = ""  # on its first network
+    ports: tuple[tuple[int, str, int], ...] = ()  # (container_port, protocol, host_port), published ones
     busy: bool = False
 
     @property

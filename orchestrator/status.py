@@ -1,0 +1,92 @@
+"""The words a user reads about a service: derived from desired, observed and the plan, never guessed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.actions import Launch, Plan, Pull, Stop
+from orchestrator.planner import target_revision
+from orchestrator.state import Desired, Instance, Observed, Phase
+
+_ENDED = {Phase.EXITED, Phase.VANISHED, Phase.GONE}
+_COMING = {Phase.PENDING, Phase.CREATED}
+
+
+@dataclass(frozen=True)
+class Status:
+    """`current_status` is one of Running, Deploying, Stopped, Error, StartError, PartialRunning (API-CONTRACT 3.3)."""
+
+    current_status: str
+    is_deploying: bool
+    reason: str
+
+
+def status(desired: Desired, observed: Observed, plan: Plan) -> Status:
+    """How the service fares.
+
+    Something is wrong when a pull or a slot failed and waits for its next try; then nothing running is
+    StartError, some of it PartialRunning, all of it Running with the reason (an update that can't be fetched).
+    """
+    if not observed.reachable:
+        return Status("Error", False, observed.trouble)
+    living = [i for i in observed.instances if i.phase not in _ENDED]
+    if not desired.started:
+        if living:
+            return Status("Deploying", True, f"stopping {_count(len(living), 'instance')}")
+        return Status("Stopped", False, "deleted" if desired.deleted else "stopped by its target_state")
+    trouble = _trouble(desired, observed)
+    ready, wanted = _ready(desired, living), desired.count
+    if trouble:
+        word = "StartError" if ready == 0 and wanted else "PartialRunning" if ready < wanted else "Running"
+        return Status(word, False, trouble)
+    if _converged(desired, living, plan) and ready == wanted:
+        return Status("Running", False, f"{ready} of {_count(wanted, 'instance')} running")
+    return Status("Deploying", True, _progress(desired, living, plan, ready))
+
+
+def _trouble(desired: Desired, observed: Observed) -> str:
+    """Why the service can't be as wanted just now, or ""."""
+    if desired.pull.failures:
+        return f"image can't be pulled: {desired.pull.reason} ({_count(desired.pull.failures, 'failure')} in a row)"
+    # a second death in a row is a loop; the first is healed at once and is no trouble
+    looping = {n: r for n, r in observed.slots.items() if r.failures > 1 and n < desired.count}
+    bad = {n: r for n, r in looping.items() if not _proved(observed, n)}
+    if bad:
+        number, retry = min(bad.items())
+        return f"slot {number} failed {_count(retry.failures, 'time')} in a row, restarts back off: {retry.reason}"
+    return ""
+
+
+def _proved(observed: Observed, slot: int) -> bool:
+    """Whether the slot runs again since its last failure: its retry time passed and an instance is ready."""
+    retry = observed.slots[slot]
+    return any(
+        i.slot == slot and i.ready and i.started_at and retry.retry_at and i.started_at > retry.retry_at
+        for i in observed.instances
+    ) and not any(i.slot == slot and i.phase in _ENDED for i in observed.instances)
+
+
+def _ready(desired: Desired, living: list[Instance]) -> int:
+    """Slots with a ready instance, of whatever revision."""
+    return len({i.slot for i in living if i.ready and i.slot < desired.count})
+
+
+def _converged(desired: Desired, living: list[Instance], plan: Plan) -> bool:
+    revision = target_revision(desired)
+    wanted = revision.fingerprint if revision else None
+    strangers = [i for i in living if i.fingerprint != wanted or i.slot >= desired.count]
+    moves = [a for a in plan.actions if isinstance(a, Launch | Stop)]
+    return desired.revision.image_id is not None and not strangers and not moves
+
+
+def _progress(desired: Desired, living: list[Instance], plan: Plan, ready: int) -> str:
+    if any(isinstance(a, Pull) for a in plan.actions) or desired.revision.image_id is None:
+        return f"pulling {desired.revision.image_ref}"
+    revision = target_revision(desired)
+    old = sum(1 for i in living if revision and i.fingerprint != revision.fingerprint)
+    text = f"{ready} of {_count(desired.count, 'instance')} ready"
+    return f"{text}, {old} still of an older revision" if old else text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
