@@ -1,4 +1,7 @@
-"""What the store answers: frozen values, cut loose from the session that read them."""
+"""What the store answers: frozen values, cut loose from the session that read them.
+
+`to_...` take a mapped row or a result row of the table's columns alike: both have the columns as attributes.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,6 @@ from typing import Any, TypeVar
 
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Health, Phase
-from orchestrator.store.schema import (
-    Base,
-    EventRow,
-    HeartbeatRow,
-    InstanceRow,
-    PortRow,
-    RevisionRow,
-    ServiceRow,
-    VolumeRow,
-)
 
 
 @dataclass(frozen=True)
@@ -151,17 +144,17 @@ class HeartbeatRecord:
     lag_seconds: float
 
 
-def to_service(row: ServiceRow) -> ServiceRecord:
+def to_service(row: Any) -> ServiceRecord:
     """The row as a value."""
     return _copy(ServiceRecord, row, spec=ServiceSpec.model_validate(row.spec))
 
 
-def to_revision(row: RevisionRow) -> RevisionRecord:
+def to_revision(row: Any) -> RevisionRecord:
     """The row as a value."""
     return _copy(RevisionRecord, row, spec=ServiceSpec.model_validate(row.spec))
 
 
-def to_instance(row: InstanceRow) -> InstanceRecord:
+def to_instance(row: Any) -> InstanceRecord:
     """The row as a value."""
     return _copy(
         InstanceRecord,
@@ -172,22 +165,22 @@ def to_instance(row: InstanceRow) -> InstanceRecord:
     )
 
 
-def to_port(row: PortRow) -> PortRecord:
+def to_port(row: Any) -> PortRecord:
     """The row as a value."""
     return _copy(PortRecord, row)
 
 
-def to_volume(row: VolumeRow) -> VolumeRecord:
+def to_volume(row: Any) -> VolumeRecord:
     """The row as a value."""
     return _copy(VolumeRecord, row)
 
 
-def to_event(row: EventRow) -> EventRecord:
+def to_event(row: Any) -> EventRecord:
     """The row as a value."""
     return _copy(EventRecord, row)
 
 
-def to_heartbeat(row: HeartbeatRow) -> HeartbeatRecord:
+def to_heartbeat(row: Any) -> HeartbeatRecord:
     """The row as a value."""
     return _copy(HeartbeatRecord, row)
 
@@ -195,7 +188,7 @@ def to_heartbeat(row: HeartbeatRow) -> HeartbeatRecord:
 R = TypeVar("R")
 
 
-def _copy(record: type[R], row: Base, **converted: Any) -> R:
+def _copy(record: type[R], row: Any, **converted: Any) -> R:
     """A record with the row's columns of the same names, `converted` ones taken as given."""
     values = {f.name: getattr(row, f.name) for f in fields(record) if f.name not in converted}  # type: ignore[arg-type]
     return record(**values, **converted)

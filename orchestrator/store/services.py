@@ -1,0 +1,246 @@
+"""What users write: declare, change and delete services. Each method is one transaction, durable when it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from orchestrator.spec import ServiceSpec
+from orchestrator.store.changes import Change, compare
+from orchestrator.store.database import begin_write
+from orchestrator.store.events import Events
+from orchestrator.store.records import ServiceRecord, to_service
+from orchestrator.store.schema import PortRow, RevisionRow, ServiceRow, SlotRow
+
+KEPT_REVISIONS = 20
+PORT_TRIES = 200
+ALLOCATED_ENDPOINTS = ("tcp-endpoint", "internal-endpoint")  # http is always 80, direct belongs to each instance
+
+
+class NameTaken(Exception):
+    """The namespace has a living service of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"App {name} already exists")
+        self.name = name
+
+
+class Gone(Exception):
+    """The service was deleted, or never was."""
+
+
+class Stale(Exception):
+    """Somebody else wrote first: read again, apply the change to what is there now, try again."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"generation {expected} was expected, it is {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class NoPortLeft(Exception):
+    """No free service port was found."""
+
+
+class ServiceStore:
+    """Accepted writes. Every method ends whatever transaction `session` is in and commits its own."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def create(
+        self,
+        namespace: str,
+        spec: ServiceSpec,
+        *,
+        uuid: str,
+        created_by: str,
+        now: datetime,
+        choose_port: Callable[[], int],
+    ) -> ServiceRecord:
+        """A new service at generation 1 and revision 1. Raises NameTaken, NoPortLeft.
+
+        `choose_port()` proposes a service port; it is asked again while the proposed one is taken.
+        """
+        name, started = spec.service_name, spec.target_state == "STARTED"
+        name_key = f"{namespace}/{name}"
+        row = ServiceRow(
+            uuid=uuid,
+            namespace=namespace,
+            name=name,
+            name_key=name_key,
+            created_by=created_by,
+            application=spec.application,
+            spec=spec.model_dump(mode="json"),
+            generation=1,
+            revision=0,
+            current_status="Deploying" if started else "Stopped",
+            status_reason="created",
+            is_deploying=started,
+            created_at=now,
+            updated_at=now,
+            started_at=now if started else None,
+        )
+        with self._transaction():
+            if self._session.scalar(select(ServiceRow.uuid).where(ServiceRow.name_key == name_key)):
+                raise NameTaken(name)
+            self._session.add(row)
+            try:
+                self._session.flush()
+            except IntegrityError as error:  # on PostgreSQL another create may win between the look and the insert
+                raise NameTaken(name) from error
+            self._add_revision(row, spec, now, "created")
+            self._allocate_ports(row, spec, choose_port)
+            self._event(row, now, "created", f"created by {created_by}", {"image": spec.image_ref})
+        return to_service(row)
+
+    def replace_spec(
+        self,
+        uuid: str,
+        spec: ServiceSpec,
+        *,
+        now: datetime,
+        expected_generation: int,
+        recheck_image: bool,
+        reason: str,
+        choose_port: Callable[[], int],
+    ) -> ServiceRecord:
+        """The service with `spec` instead of its present one. Raises Gone, Stale, NoPortLeft.
+
+        A new revision appears only when the template changes; count, state, scaling, domain and application do not
+        touch running instances. `recheck_image` asks for a look whether the tag moved. When nothing changes and no
+        recheck is asked for, the write is accepted without a trace (the generation stays), except that a waiting
+        retry becomes due at once.
+        """
+        with self._transaction():
+            row = self._living(uuid)
+            if row.generation != expected_generation:
+                raise Stale(expected_generation, row.generation)
+            row.pull_failures, row.pull_retry_at, row.pull_reason = 0, None, ""
+            change = compare(ServiceSpec.model_validate(row.spec), spec)
+            if change.fields or recheck_image:
+                self._apply(row, spec, change, now=now, recheck_image=recheck_image, reason=reason)
+                self._allocate_ports(row, spec, choose_port)
+        return to_service(row)
+
+    def delete(self, uuid: str, *, delete_volumes: bool, now: datetime) -> None:
+        """Free the name at once and leave the rest to the worker. Raises Gone."""
+        with self._transaction():
+            row = self._living(uuid)
+            row.generation += 1
+            row.name_key = None
+            row.deleted_at = row.updated_at = now
+            row.delete_volumes = delete_volumes
+            row.is_deploying, row.current_status, row.status_reason = True, "Deploying", "being deleted"
+            row.pull_failures, row.pull_retry_at, row.pull_reason = 0, None, ""
+            fate = "its volumes are to be removed" if delete_volumes else "its volumes are kept"
+            self._event(row, now, "deleted", f"deleted; {fate}", {"delete_volumes": delete_volumes})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        begin_write(self._session)
+        try:
+            yield
+            self._session.commit()
+        except BaseException:
+            self._session.rollback()
+            raise
+
+    def _living(self, uuid: str) -> ServiceRow:
+        """The row, locked until the transaction ends."""
+        row = self._session.get(ServiceRow, uuid, with_for_update=True, populate_existing=True)
+        if row is None or row.deleted_at is not None:
+            raise Gone(uuid)
+        return row
+
+    def _apply(
+        self, row: ServiceRow, spec: ServiceSpec, change: Change, *, now: datetime, recheck_image: bool, reason: str
+    ) -> None:
+        row.generation += 1
+        row.spec = spec.model_dump(mode="json")
+        row.application = spec.application
+        row.updated_at = now
+        started = spec.target_state == "STARTED"
+        if "target_state" in change.fields:
+            row.started_at, row.stopped_at = (now, row.stopped_at) if started else (row.started_at, now)
+        words = "; ".join(text for text in (reason, *change.words) if text) or "image to be looked at again"
+        self._event(row, now, change.kind, words, {"fields": list(change.fields), "changes": dict(change.values)})
+        wanted = self._session.get(RevisionRow, (row.uuid, row.revision))
+        redeploy = wanted is None or wanted.template_hash != spec.template_hash()
+        if redeploy:
+            self._add_revision(row, spec, now, words)
+            self._event(row, now, "revision_created", words, {})
+            row.recheck_image = row.image_missing = False
+            row.last_redeployed_at = now if started else row.last_redeployed_at
+        elif recheck_image and wanted is not None and wanted.image_id is not None:
+            row.recheck_image = True
+        if redeploy or recheck_image or "target_state" in change.fields:
+            self._session.execute(delete(SlotRow).where(SlotRow.service_uuid == row.uuid))  # no waiting after a change
+        moves = redeploy or recheck_image or "target_num_instances" in change.fields
+        if "target_state" in change.fields or (started and moves):
+            row.is_deploying, row.current_status, row.status_reason = True, "Deploying", words
+
+    def _add_revision(self, row: ServiceRow, spec: ServiceSpec, now: datetime, reason: str) -> None:
+        """The next revision, wanted from now on, its image not resolved yet; the oldest beyond 20 go."""
+        of_service = RevisionRow.service_uuid == row.uuid
+        newest = self._session.scalar(select(func.max(RevisionRow.number)).where(of_service)) or 0
+        row.revision = newest + 1
+        self._session.add(
+            RevisionRow(
+                service_uuid=row.uuid,
+                number=row.revision,
+                generation=row.generation,
+                spec=spec.model_dump(mode="json"),
+                template_hash=spec.template_hash(),
+                image_ref=spec.image_ref,
+                reason=reason,
+                created_at=now,
+            )
+        )
+        self._session.flush()
+        self._session.execute(
+            delete(RevisionRow).where(of_service, RevisionRow.number <= row.revision - KEPT_REVISIONS)
+        )
+
+    def _allocate_ports(self, row: ServiceRow, spec: ServiceSpec, choose_port: Callable[[], int]) -> None:
+        """A service port for every endpoint that needs one and has none; given ones stay while the service lives."""
+        given = select(PortRow.container_port, PortRow.endpoint_type).where(PortRow.service_uuid == row.uuid)
+        has = {(container_port, kind) for container_port, kind in self._session.execute(given)}
+        for port in spec.instance_ports:
+            endpoint = (port.container_port, port.endpoint_type)
+            if port.endpoint_type in ALLOCATED_ENDPOINTS and endpoint not in has:
+                self._take_port(row.uuid, *endpoint, choose_port)
+                has.add(endpoint)
+
+    def _take_port(self, uuid: str, container_port: int, kind: str, choose_port: Callable[[], int]) -> None:
+        for _ in range(PORT_TRIES):
+            proposed = choose_port()
+            if self._session.scalar(select(PortRow.service_port).where(PortRow.service_port == proposed)) is not None:
+                continue
+            try:
+                with self._session.begin_nested():  # another transaction may take it between the look and the insert
+                    self._session.add(
+                        PortRow(
+                            service_port=proposed, service_uuid=uuid, container_port=container_port, endpoint_type=kind
+                        )
+                    )
+                return
+            except IntegrityError:
+                continue
+        raise NoPortLeft(f"no free service port found in {PORT_TRIES} tries")
+
+    def _event(self, row: ServiceRow, now: datetime, kind: str, reason: str, data: dict[str, Any]) -> None:
+        Events(self._session).add(
+            at=now,
+            kind=kind,
+            reason=reason,
+            service_uuid=row.uuid,
+            service_name=f"{row.namespace}/{row.name}",
+            data={"generation": row.generation, "revision": row.revision, **data},
+        )
