@@ -1,0 +1,19 @@
+"""A declared service: its models, and the reading of what clients send. The one place to import them from."""
+
+from __future__ import annotations
+
+from orchestrator.spec_models import AutoscalingConfig, PortSpec, ServiceSpec, VolumeSpec, fingerprint
+from orchestrator.spec_parse import Parsed, Rules, SpecError, parse_create, parse_update
+
+__all__ = [
+    "AutoscalingConfig",
+    "Parsed",
+    "PortSpec",
+    "Rules",
+    "ServiceSpec",
+    "SpecError",
+    "VolumeSpec",
+    "fingerprint",
+    "parse_create",
+    "parse_update",
+]
