@@ -1,0 +1,327 @@
+"""The engine interface on a real Docker engine: the only module that knows the docker SDK. One call per method."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import requests
+import urllib3.exceptions
+from docker import APIClient
+from docker.transport import UnixHTTPAdapter
+
+from orchestrator.engine.base import (
+    LABEL_INSTALLATION,
+    ContainerConfig,
+    ContainerDetail,
+    ContainerFact,
+    EngineEvent,
+    LogLine,
+    RegistryAuth,
+    ResolvedImage,
+    VolumeConfig,
+    VolumeFact,
+)
+from orchestrator.engine.docker_errors import readable, sort_answer, sort_connection, sort_pull, sort_start
+from orchestrator.engine.docker_logs import log_lines
+from orchestrator.engine.docker_wire import (
+    EVENT_ACTIONS,
+    container_detail,
+    container_fact,
+    create_request,
+    engine_event,
+    json_lines,
+    registry_host,
+    split_reference,
+    with_quota,
+)
+from orchestrator.engine.errors import EngineError, Fault
+from orchestrator.engine.loop_volumes import LoopVolumes, folder_usage_bytes
+
+_PULL_SILENCE_SECONDS = 300.0  # a pull that says nothing for so long is given up
+Sorter = Callable[[int, str], EngineError]
+
+
+class _OnePoolAdapter(UnixHTTPAdapter):
+    """One connection pool for the socket. The SDK keeps one per address, and so reuses next to no connection."""
+
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:
+        return super().get_connection("http+docker://localhost", proxies)
+
+
+class DockerEngine:
+    """`Engine` by one Docker engine at `url` (unix:///path or tcp://host:port), seeing only `installation`'s objects.
+
+    Connects with the first call, so that it can be made while the engine is down. Safe for many threads.
+    `loop_folder`: where volumes of mode loop keep their files; None: that mode falls back to plain.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        installation: str,
+        *,
+        timeout_seconds: int = 60,
+        pool_size: int = 64,
+        loop_folder: Path | None = None,
+    ) -> None:
+        self.url = url
+        self.installation = installation
+        self._timeout_seconds = timeout_seconds
+        self._pool_size = pool_size
+        self._local = url.startswith("unix://")
+        self._loops = LoopVolumes(loop_folder) if loop_folder and self._local else None
+        self._lock = threading.Lock()
+        self._client: APIClient | None = None
+        self._streams: set[requests.Response] = set()
+
+    def ping(self) -> None:
+        with self._faults():
+            self._api().ping()
+
+    def list_containers(self) -> tuple[ContainerFact, ...]:
+        with self._faults():
+            return tuple(map(container_fact, self._api().containers(all=True, filters={"label": [self._label]})))
+
+    def inspect_container(self, container_id: str) -> ContainerDetail:
+        with self._faults():
+            return container_detail(self._api().inspect_container(container_id))
+
+    def pull(self, image_ref: str, auth: RegistryAuth | None = None) -> ResolvedImage:
+        """Credentials are `auth` or none: never those of the Docker configuration of whoever runs Skylark."""
+        name, tag = split_reference(image_ref)
+        digest = ""
+        for message in self._pull_messages(name, tag, auth):
+            if "error" in message:
+                raise sort_pull(200, (message.get("errorDetail") or {}).get("message") or message["error"])
+            status = message.get("status") or ""
+            if status.startswith("Digest: "):
+                digest = status.removeprefix("Digest: ").strip()
+        # By digest, not by tag: another pull may have moved the tag in the meantime
+        exact = f"{name}@{digest}" if digest else image_ref
+        with self._faults():
+            image = self._api().inspect_image(exact)
+        return ResolvedImage(image["Id"], exact if digest else next(iter(image.get("RepoDigests") or ()), None))
+
+    def has_image(self, image_id: str) -> bool:
+        try:
+            with self._faults():
+                self._api().inspect_image(image_id)
+        except EngineError as error:
+            if error.fault in (Fault.IMAGE_MISSING, Fault.NOT_FOUND):
+                return False
+            raise
+        return True
+
+    def create_container(self, config: ContainerConfig) -> str:
+        request = create_request(config)
+        try:
+            return self._create(request, config.name)
+        except EngineError as error:
+            if error.fault is not Fault.INVALID or "range of cpus" not in error.message.lower():
+                raise
+            return self._create(with_quota(request, config.cpus), config.name)
+
+    def _create(self, request: dict[str, Any], name: str) -> str:
+        with self._faults():
+            return str(self._api().create_container_from_config(request, name)["Id"])
+
+    def start_container(self, container_id: str) -> None:
+        with self._faults(sort_start):
+            self._api().start(container_id)
+
+    def stop_container(self, container_id: str, grace_seconds: int) -> None:
+        """Waits for the grace and the client's timeout on top, so that a slow end is no timeout."""
+        with self._forgiving(Fault.NOT_FOUND), self._faults():
+            self._api().stop(container_id, timeout=grace_seconds)
+
+    def remove_container(self, container_id: str) -> None:
+        with self._forgiving(Fault.NOT_FOUND), self._faults():
+            self._api().remove_container(container_id, v=False, force=True)
+
+    def ensure_volume(self, config: VolumeConfig) -> VolumeFact:
+        """One call for plain; two for quota and loop. An existing volume keeps the mode it was made with."""
+        if config.mode == "quota":
+            try:
+                return self._create_volume(config, {"size": str(config.size_bytes)})
+            except EngineError as error:
+                if "quota" not in error.message.lower() and "size" not in error.message.lower():
+                    raise
+        elif config.mode == "loop" and self._loops is not None and self._loops.possible():
+            found = self._find_volume(config.name)
+            if found is None or self._loops.holds(found.get("Options") or {}):
+                device = self._loops.ensure(config.name, config.size_bytes)
+                return self._create_volume(config, {"type": "none", "o": "bind", "device": str(device)})
+        return self._create_volume(config, {})
+
+    def _create_volume(self, config: VolumeConfig, options: Mapping[str, str]) -> VolumeFact:
+        labels = {**config.labels, LABEL_INSTALLATION: self.installation}
+        with self._faults():
+            answer = self._api().create_volume(config.name, driver="local", driver_opts=dict(options), labels=labels)
+        if (answer.get("Labels") or {}).get(LABEL_INSTALLATION) != self.installation:
+            raise EngineError(Fault.CONFLICT, f"volume {config.name} exists and is not of this installation")
+        return self._volume_fact(answer)
+
+    def _find_volume(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            with self._faults():
+                return self._api().inspect_volume(name)
+        except EngineError as error:
+            if error.fault is Fault.NOT_FOUND:
+                return None
+            raise
+
+    def _volume_fact(self, answer: Mapping[str, Any]) -> VolumeFact:
+        options = answer.get("Options") or {}
+        enforced = "size" in options or (self._loops is not None and self._loops.enforced(options))
+        where = options.get("device") if options.get("o") == "bind" else answer.get("Mountpoint")
+        return VolumeFact(answer["Name"], answer.get("Labels") or {}, enforced, where or "")
+
+    def remove_volume(self, name: str) -> None:
+        """A loop-mounted one gives its file back too."""
+        found = self._find_volume(name)
+        if found is not None:
+            with self._forgiving(Fault.NOT_FOUND), self._faults():
+                self._api().remove_volume(name)
+        if self._loops is not None and (found is None or self._loops.holds(found.get("Options") or {})):
+            self._loops.remove(name)
+
+    def list_volumes(self) -> tuple[VolumeFact, ...]:
+        with self._faults():
+            answer = self._api().volumes(filters={"label": [self._label]})
+        return tuple(map(self._volume_fact, answer.get("Volumes") or ()))
+
+    def volume_usage(self) -> Mapping[str, int]:
+        """On a local engine by walking the files, else by the engine's own, slower account of all its volumes."""
+        ours = self.list_volumes()
+        if self._local and all(Path(volume.mountpoint).is_dir() for volume in ours):
+            return {volume.name: folder_usage_bytes(Path(volume.mountpoint)) for volume in ours}
+        with self._faults():
+            volumes = self._api().df().get("Volumes") or ()
+        names = {volume.name for volume in ours}
+        sizes = {v["Name"]: (v.get("UsageData") or {}).get("Size", -1) for v in volumes if v["Name"] in names}
+        return {name: size for name, size in sizes.items() if size >= 0}
+
+    def logs(self, container_id: str, *, since_seconds: int = 0, follow: bool = False) -> Iterator[LogLine]:
+        """Bytes as the container wrote them. Lazy: the call is made, and NOT_FOUND raised, at the first line."""
+        params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "since": since_seconds}
+        path = f"/containers/{container_id}/logs"
+        yield from log_lines(self._stream("GET", path, params, silence_seconds=None if follow else -1))
+
+    def events(self, since: float | None = None) -> Iterator[EngineEvent]:
+        filters = {"type": ["container"], "label": [self._label], "event": list(EVENT_ACTIONS)}
+        params: dict[str, Any] = {"filters": json.dumps(filters)}
+        if since is not None:
+            params["since"] = f"{since:.9f}"
+        for answer in json_lines(self._stream("GET", "/events", params, silence_seconds=None)):
+            yield engine_event(answer)
+
+    def close(self) -> None:
+        """Also ends the streams that other threads are reading."""
+        with self._lock:
+            streams, client = set(self._streams), self._client
+        for response in streams:
+            with contextlib.suppress(OSError, ValueError, RuntimeError):
+                response.raw.shutdown()
+        if client is not None:
+            client.close()
+
+    @property
+    def _label(self) -> str:
+        return f"{LABEL_INSTALLATION}={self.installation}"
+
+    def _api(self) -> APIClient:
+        """The client, made by the first call that reaches the engine: it learns the version to speak."""
+        with self._lock:
+            if self._client is None:
+                client = APIClient(
+                    self.url, version="auto", timeout=self._timeout_seconds, max_pool_size=self._pool_size
+                )
+                client.trust_env = False  # no proxy and no CA bundle of the environment
+                if self._local:
+                    socket = self.url.replace("unix://", "http+unix://", 1)
+                    adapter = _OnePoolAdapter(socket, self._timeout_seconds, max_pool_size=self._pool_size)
+                    client.mount("http+docker://", adapter)
+                self._client = client
+            return self._client
+
+    def _pull_messages(self, name: str, tag: str, auth: RegistryAuth | None) -> Iterator[Mapping[str, Any]]:
+        credentials: dict[str, str] = {}
+        if auth is not None:
+            credentials = {"username": auth.username, "password": auth.password, "serveraddress": registry_host(name)}
+        headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()}
+        params = {"fromImage": name, "tag": tag}
+        chunks = self._stream("POST", "/images/create", params, headers, _PULL_SILENCE_SECONDS, sort_pull)
+        return json_lines(chunks)
+
+    def _stream(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        silence_seconds: float | None = -1,
+        sort: Sorter = sort_answer,
+    ) -> Iterator[bytes]:
+        """The chunks of a long answer as they come; `silence_seconds` None: it may be silent for ever, -1: as usual."""
+        silence = self._timeout_seconds if silence_seconds == -1 else silence_seconds
+        response: requests.Response | None = None
+        try:
+            with self._faults(sort):
+                api = self._api()
+                response = api.request(
+                    method,
+                    f"{api.base_url}/v{api.api_version}{path}",
+                    params=params,
+                    headers=headers,
+                    stream=True,
+                    timeout=(self._timeout_seconds, silence),
+                )
+                if response.status_code >= 400:
+                    raise sort(response.status_code, _message_of(response))
+                with self._lock:
+                    self._streams.add(response)
+                yield from response.raw.stream(65536, decode_content=False)
+        finally:
+            if response is not None:
+                with self._lock:
+                    self._streams.discard(response)
+                response.close()
+
+    @contextlib.contextmanager
+    def _forgiving(self, fault: Fault) -> Iterator[None]:
+        try:
+            yield
+        except EngineError as error:
+            if error.fault is not fault:
+                raise
+
+    @contextlib.contextmanager
+    def _faults(self, sort: Sorter = sort_answer) -> Iterator[None]:
+        """Everything the SDK and its connection raise, as EngineError."""
+        try:
+            yield
+        except docker.errors.APIError as error:
+            raise sort(error.status_code or 500, str(error.explanation or error)) from error
+        except (
+            requests.Timeout,
+            requests.ConnectionError,
+            docker.errors.DockerException,
+            urllib3.exceptions.HTTPError,
+        ) as error:
+            raise sort_connection(self.url, error) from error
+        except (OSError, ValueError) as error:  # a torn connection, or an answer that is no JSON
+            raise EngineError(Fault.ENGINE, readable(f"unusable answer of {self.url}: {error}")) from error
+
+
+def _message_of(response: requests.Response) -> str:
+    try:
+        return str(response.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return response.text or response.reason or str(response.status_code)
