@@ -1,0 +1,1 @@
+"""Log lines of instances: stored by the worker, read by time range."""
