@@ -163,7 +163,7 @@ class Engine(Protocol):
         """Starting a running container is no error."""
 
     def stop_container(self, container_id: str, grace_seconds: int) -> None:
-        """SIGTERM, then SIGKILL after the grace; returns when it ended. Stopping a stopped or missing one is no error."""
+        """SIGTERM, SIGKILL after the grace; returns when it ended. Stopping a stopped or missing one is no error."""
 
     def remove_container(self, container_id: str) -> None:
         """Forced removal, keeping named volumes. Removing a missing one is no error."""

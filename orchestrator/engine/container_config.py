@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from orchestrator.endpoints import exposed_ports, published_ports
+from orchestrator.endpoints import default_domain_name, exposed_ports, published_ports
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
     LABEL_INSTANCE,
@@ -46,14 +46,14 @@ def container_config(
     image_id: str,
     installation: str,
     size: Size,
-    default_domain: str,
+    base_domain: str,
     pids_limit: int = 1024,
     log_driver: str = "json-file",
     log_max_size: str = "10m",
     log_max_file: int = 3,
     stop_grace_seconds: int = 10,
 ) -> ContainerConfig:
-    """The container of one instance. `default_domain`: the service's own default domain name.
+    """The container of one instance. `base_domain`: where the default domain names of services end.
 
     Of its ports only the direct-endpoints are published, each on a host port of the engine's choice.
     """
@@ -69,7 +69,7 @@ def container_config(
             LABEL_SLOT: str(slot),
             LABEL_REVISION: fingerprint,
         },
-        environment=environment(spec, instance_uuid, slot, default_domain),
+        environment=environment(spec, namespace, instance_uuid, slot, base_domain),
         command=spec.command_words or None,
         entrypoint=spec.entrypoint_words or None,
         ports=tuple(
@@ -96,10 +96,10 @@ def hostname(service_name: str, slot: int) -> str:
     return service_name[: 63 - len(suffix)].rstrip("-") + suffix
 
 
-def environment(spec: ServiceSpec, instance_uuid: str, slot: int, default_domain: str) -> dict[str, str]:
+def environment(spec: ServiceSpec, namespace: str, instance_uuid: str, slot: int, base_domain: str) -> dict[str, str]:
     """The user's variables, which win, and what an instance may want to know of itself."""
     return {
-        "__DEFAULT_DOMAIN_NAME__": default_domain,
+        "__DEFAULT_DOMAIN_NAME__": default_domain_name(spec.service_name, namespace, base_domain),
         "SKYLARK_SERVICE": spec.service_name,
         "SKYLARK_INSTANCE": instance_uuid,
         "SKYLARK_SLOT": str(slot),
