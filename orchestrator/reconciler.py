@@ -1,0 +1,231 @@
+"""The reconcile pass: observe, plan, record, do. Level-triggered, idempotent, and nothing in it waits for Docker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from orchestrator.actions import Action, Launch, Purge, Resume
+from orchestrator.bookkeeper import Bookkeeper
+from orchestrator.decision import Decision, Write, decide
+from orchestrator.executor import Executor
+from orchestrator.job_maker import JobMaker
+from orchestrator.jobs import Job
+from orchestrator.planner import target_revision
+from orchestrator.sight import Observer, Sight
+from orchestrator.store.database import session_scope
+from orchestrator.store.pass_writes import PassWrites
+from orchestrator.store.passes import Loaded, PassReads
+from orchestrator.strays import StrayFinder
+
+log = logging.getLogger("skylark.reconciler")
+
+
+@dataclass(frozen=True)
+class Following:
+    """A container whose log is to be collected."""
+
+    engine_url: str
+    service_uuid: str
+    instance_uuid: str
+    container_id: str
+
+
+@dataclass
+class PassReport:
+    """What a pass came to: when to look again at whom, and whose logs to follow. `wrote`: it changed the database."""
+
+    services: int = 0
+    actions: int = 0
+    wrote: bool = False
+    wake: dict[str, datetime] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
+    following: list[Following] = field(default_factory=list)
+    seen: dict[str, str] = field(default_factory=dict)  # engine URL -> its trouble, "" when it answered
+
+
+@dataclass
+class Hooks:
+    """What the pass tells others. `purged`: a service is gone for good, before its rows go."""
+
+    purged: Callable[[str], None] = lambda service_uuid: None
+
+
+class Reconciler:
+    """Runs passes. Everything it needs is given; it keeps nothing that matters between two passes."""
+
+    def __init__(
+        self,
+        *,
+        sessions: sessionmaker[Session],
+        observer: Observer,
+        region_engines: dict[str, str],
+        executor: Executor,
+        job_maker: JobMaker,
+        bookkeeper: Bookkeeper,
+        clock: Callable[[], datetime],
+        new_uuid: Callable[[], str],
+        hooks: Hooks,
+    ) -> None:
+        self._sessions = sessions
+        self._observer = observer
+        self._region_engines = region_engines
+        self._executor = executor
+        self._job_maker = job_maker
+        self._bookkeeper = bookkeeper
+        self._clock = clock
+        self._new_uuid = new_uuid
+        self._hooks = hooks
+        self._strays = StrayFinder(job_maker.settings, clock)
+        self._troubles: dict[str, str] = {}
+
+    def run_pass(self, uuids: Collection[str] | None = None) -> PassReport:
+        """One pass over these services, or all (and strays) with None. Raises only when the database fails."""
+        now = self._clock()
+        report = PassReport()
+        touched = self._record_outcomes(now, report)
+        full = uuids is None
+        wanted = None if uuids is None else set(uuids) | touched
+        if wanted is not None and not wanted:
+            return report
+        # Busy is asked before the list: what was under way then may not show in it yet, and is left alone.
+        busy = self._executor.busy()
+        sights = self._observer.look(sorted(set(self._region_engines.values())))
+        jobs: list[Job] = []
+        writes: list[Write] = self._tell_engines(sights)
+        with session_scope(self._sessions) as session:
+            reads = PassReads(session)
+            services = reads.load(wanted)
+            for loaded in services:
+                self._service(reads, loaded, sights, busy, now, report, writes, jobs)
+            if full:
+                stray_writes, stray_jobs = self._strays.find(reads, services, sights, self._region_engines, busy)
+                writes += stray_writes
+                jobs += stray_jobs
+        self._commit(writes, now, report)
+        for job in jobs:
+            self._executor.submit(job)
+        report.services, report.actions = len(services), len(jobs)
+        report.seen = {url: sight.trouble for url, sight in sights.items()}
+        return report
+
+    def _record_outcomes(self, now: datetime, report: PassReport) -> set[str]:
+        outcomes = self._executor.outcomes()
+        if outcomes:
+            with session_scope(self._sessions, write=True) as session:
+                for outcome in outcomes:
+                    self._bookkeeper.record(session, outcome, now)
+            report.wrote = True
+            self._executor.acknowledge(outcomes)
+        return {outcome.job.service_uuid for outcome in outcomes}
+
+    def _service(
+        self,
+        reads: PassReads,
+        loaded: Loaded,
+        sights: dict[str, Sight],
+        busy: frozenset[str],
+        now: datetime,
+        report: PassReport,
+        writes: list[Write],
+        jobs: list[Job],
+    ) -> None:
+        """One service; whatever goes wrong with it stays with it."""
+        url = self._region_engines.get(loaded.region)
+        sight = sights.get(url) if url else None
+        trouble = sight.trouble if sight else f"region {loaded.region!r} is not in the configuration any more"
+        try:
+            decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid)
+            service_jobs = self._ready(reads, decision, sight) if sight else []
+        except Exception:
+            log.exception("planning failed: %s", loaded.full_name)
+            return
+        writes += decision.writes
+        jobs += service_jobs
+        if decision.plan.wake_at:
+            report.wake[loaded.uuid] = decision.plan.wake_at
+        if len(service_jobs) < len(decision.plan.actions):
+            report.again.add(loaded.uuid)  # a step of rows only: the next one can follow at once
+        if url:
+            report.following += [
+                Following(url, loaded.uuid, i.uuid, i.container_id)
+                for i in decision.observed.instances
+                if i.container_id and not i.busy
+            ]
+
+    def _ready(self, reads: PassReads, decision: Decision, sight: Sight) -> list[Job]:
+        """The decision's actions as jobs; adds the rows that must stand before a launch."""
+        jobs = []
+        for action, instance in decision.actions:
+            if isinstance(action, Purge):
+                self._hooks.purged(decision.loaded.uuid)
+                decision.writes.append(partial(_purge, decision=decision))
+                continue
+            number = _revision_number(decision.loaded, action)
+            spec = reads.spec_of(decision.loaded.uuid, number)
+            if isinstance(action, Launch) and instance is not None:
+                revision = target_revision(decision.loaded.desired)
+                instance = replace(instance, fingerprint=(revision.fingerprint if revision else "") or "")
+                decision.writes.append(
+                    partial(
+                        PassWrites.add_instance,
+                        service_uuid=decision.loaded.uuid,
+                        revision=number,
+                        instance=instance,
+                    )
+                )
+            if isinstance(action, Launch | Resume):
+                wanted = self._job_maker.volumes_wanted(decision.loaded, action.slot, spec)
+                if wanted:
+                    decision.writes.append(
+                        partial(
+                            PassWrites.need_volumes,
+                            service=decision.service,
+                            region=decision.loaded.region,
+                            slot=action.slot,
+                            wanted=wanted,
+                        )
+                    )
+            jobs.append(self._job_maker.make(decision.loaded, action, instance, spec, sight.engine))
+        return jobs
+
+    def _tell_engines(self, sights: dict[str, Sight]) -> list[Write]:
+        """An event when an engine stops answering, and one when it is back."""
+        writes: list[Write] = []
+        for url, sight in sights.items():
+            before = self._troubles.get(url, "")
+            if bool(sight.trouble) != bool(before):
+                kind = "engine_unreachable" if sight.trouble else "engine_back"
+                reason = sight.trouble or "the engine answers again"
+                log.log(logging.WARNING if sight.trouble else logging.INFO, "%s %s: %s", kind, url, reason)
+                writes.append(partial(PassWrites.event, kind=kind, reason=reason, service=None, engine=url))
+            self._troubles[url] = sight.trouble
+        return writes
+
+    def _commit(self, writes: list[Write], now: datetime, report: PassReport) -> None:
+        if not writes:
+            return
+        with session_scope(self._sessions, write=True) as session:
+            pass_writes = PassWrites(session, now)
+            for write in writes:
+                write(pass_writes)
+        report.wrote = True
+
+
+def _revision_number(loaded: Loaded, action: Action) -> int:
+    if isinstance(action, Launch):
+        return action.revision
+    if isinstance(action, Resume):
+        revision = target_revision(loaded.desired)
+        return revision.number if revision else loaded.desired.revision.number
+    return loaded.desired.revision.number
+
+
+def _purge(writes: PassWrites, decision: Decision) -> None:
+    writes.purge(decision.loaded.uuid)
+    writes.event("purged", "nothing is left of the deleted service", service=decision.service)

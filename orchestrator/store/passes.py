@@ -1,0 +1,194 @@
+"""What a reconcile pass reads of the database, as the values the planner takes. Writes are in pass_writes.py."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from orchestrator.spec import ServiceSpec
+from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
+from orchestrator.status import Status
+from orchestrator.store.schema import InstanceRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One service as stored: what is wanted, what was last observed, what is shown to users."""
+
+    desired: Desired
+    observed: Observed
+    region: str
+    shown: Status
+    observed_generation: int
+    delete_volumes: bool
+    volumes: tuple[str, ...] = ()  # names of the volumes a deleted service still holds
+    slots_noted: bool = field(default=False)  # there are slot rows, which a stopped service drops
+
+    @property
+    def uuid(self) -> str:
+        """The service's uuid."""
+        return self.desired.service_uuid
+
+    @property
+    def full_name(self) -> str:
+        """namespace/name."""
+        return f"{self.desired.namespace}/{self.desired.name}"
+
+
+R = TypeVar("R", bound=Any)
+
+
+class PassReads:
+    """Reads for passes and plans; a handful of queries however many services."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def load(self, uuids: Collection[str] | None = None) -> list[Loaded]:
+        """These services (None: all), the deleted ones that are not purged yet included; oldest first."""
+        rows = self._session.scalars(self._of(select(ServiceRow), ServiceRow.uuid, uuids)).all()
+        rows = sorted(rows, key=lambda row: (row.created_at, row.uuid))
+        revisions = self._wanted_revisions(uuids)
+        fallbacks = self._fallbacks([r.service_uuid for r in revisions.values() if r.image_id is None])
+        instances = self._instances(uuids)
+        slots = self._slots(uuids)
+        volumes = self._volumes([row.uuid for row in rows if row.deleted_at])
+        return [
+            _loaded(
+                row,
+                revisions[row.uuid],
+                fallbacks.get(row.uuid),
+                instances[row.uuid],
+                slots[row.uuid],
+                volumes[row.uuid],
+            )
+            for row in rows
+        ]
+
+    def spec_of(self, service_uuid: str, revision: int) -> ServiceSpec:
+        """The whole spec as of that revision. Raises LookupError when it is not kept any more."""
+        row = self._session.get(RevisionRow, (service_uuid, revision))
+        if row is None:
+            raise LookupError(f"revision {revision} of service {service_uuid} is not kept")
+        return ServiceSpec.model_validate(row.spec)
+
+    def revision_numbers(self, service_uuid: str) -> Mapping[str, int]:
+        """Revision number by fingerprint, the newest where several share one."""
+        query = (
+            select(RevisionRow.fingerprint, RevisionRow.number)
+            .where(RevisionRow.service_uuid == service_uuid, RevisionRow.fingerprint.is_not(None))
+            .order_by(RevisionRow.number)
+        )
+        return {fingerprint: number for fingerprint, number in self._session.execute(query) if fingerprint}
+
+    def was_known(self, instance_uuid: str) -> bool:
+        """Whether there ever was a row of this instance."""
+        return self._session.get(InstanceRow, instance_uuid) is not None
+
+    def _of(self, query: Select[R], column: Any, uuids: Collection[str] | None) -> Select[R]:
+        return query if uuids is None else query.where(column.in_(list(uuids)))
+
+    def _wanted_revisions(self, uuids: Collection[str] | None) -> dict[str, RevisionRow]:
+        query = select(RevisionRow).join(
+            ServiceRow, (ServiceRow.uuid == RevisionRow.service_uuid) & (ServiceRow.revision == RevisionRow.number)
+        )
+        return {row.service_uuid: row for row in self._session.scalars(self._of(query, ServiceRow.uuid, uuids))}
+
+    def _fallbacks(self, uuids: Sequence[str]) -> dict[str, RevisionRow]:
+        """The newest resolved revision of each of these services."""
+        if not uuids:
+            return {}
+        query = (
+            select(RevisionRow)
+            .where(RevisionRow.service_uuid.in_(uuids), RevisionRow.image_id.is_not(None))
+            .order_by(RevisionRow.number)
+        )
+        return {row.service_uuid: row for row in self._session.scalars(query)}
+
+    def _instances(self, uuids: Collection[str] | None) -> dict[str, list[Instance]]:
+        query = select(InstanceRow).where(InstanceRow.gone_at.is_(None))
+        found: dict[str, list[Instance]] = defaultdict(list)
+        for row in self._session.scalars(self._of(query, InstanceRow.service_uuid, uuids)):
+            found[row.service_uuid].append(_instance(row))
+        return found
+
+    def _slots(self, uuids: Collection[str] | None) -> dict[str, dict[int, Retry]]:
+        found: dict[str, dict[int, Retry]] = defaultdict(dict)
+        for row in self._session.scalars(self._of(select(SlotRow), SlotRow.service_uuid, uuids)):
+            found[row.service_uuid][row.slot] = Retry(row.failures, row.retry_at, row.reason)
+        return found
+
+    def _volumes(self, uuids: Sequence[str]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        if uuids:
+            query = select(VolumeRow).where(VolumeRow.service_uuid.in_(uuids), VolumeRow.orphaned_at.is_(None))
+            for row in self._session.scalars(query.order_by(VolumeRow.name)):
+                found[row.service_uuid].append(row.name)
+        return found
+
+
+def _loaded(
+    row: ServiceRow,
+    wanted: RevisionRow,
+    fallback: RevisionRow | None,
+    instances: list[Instance],
+    slots: dict[int, Retry],
+    volumes: list[str],
+) -> Loaded:
+    spec = row.spec
+    automatic = spec.get("scaling_mode") == "AUTO" and row.scale_target is not None
+    desired = Desired(
+        service_uuid=row.uuid,
+        name=row.name,
+        namespace=row.namespace,
+        generation=row.generation,
+        started=spec["target_state"] == "STARTED" and row.deleted_at is None,
+        deleted=row.deleted_at is not None,
+        count=int(row.scale_target or 0) if automatic else int(spec["target_num_instances"]),
+        stateful=bool(spec.get("volumes")),
+        revision=_revision(wanted),
+        fallback=_revision(fallback) if fallback else None,
+        recheck_image=row.recheck_image,
+        image_missing=row.image_missing,
+        pull=Retry(row.pull_failures, row.pull_retry_at, row.pull_reason),
+    )
+    observed = Observed(instances=tuple(instances), slots=slots, volumes_left=bool(volumes))
+    shown = Status(row.current_status, row.is_deploying, row.status_reason)
+    return Loaded(
+        desired=desired,
+        observed=observed,
+        region=str(spec.get("region_name") or ""),
+        shown=shown,
+        observed_generation=row.observed_generation,
+        delete_volumes=row.delete_volumes,
+        volumes=tuple(volumes),
+        slots_noted=bool(slots),
+    )
+
+
+def _revision(row: RevisionRow) -> Revision:
+    return Revision(row.number, row.image_ref, row.image_id, row.image_digest, row.fingerprint)
+
+
+def _instance(row: InstanceRow) -> Instance:
+    return Instance(
+        uuid=row.uuid,
+        slot=row.slot,
+        fingerprint=row.fingerprint,
+        phase=Phase(row.phase),
+        health=Health(row.health),
+        container_id=row.container_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        exit_code=row.exit_code,
+        oom_killed=row.oom_killed,
+        reason=row.reason,
+        address=row.address,
+        ports=tuple((int(a), str(b), int(c)) for a, b, c in row.ports),
+    )
