@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -81,10 +82,16 @@ class Executor:
                     return  # the same image is on its way: share the outcome
         self._pool(job).submit(self._run, job)
 
-    def shutdown(self, *, wait: bool) -> None:
-        """Take no more jobs; with `wait` finish those in hand, without starting the queued ones."""
-        for pool in (self._pullers, self._launches, self._removals, self._stops):
-            pool.shutdown(wait=wait, cancel_futures=True)
+    def shutdown(self) -> None:
+        """Take no more jobs and finish the launches and removals in hand.
+
+        Pulls and graceful stops may take minutes, and only wait: the engine goes on with them, and the next worker
+        sees what came of them.
+        """
+        for pool in (self._pullers, self._stops):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._launches, self._removals):
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _pool(self, job: Job) -> ThreadPoolExecutor:
         match job.action:
@@ -105,7 +112,8 @@ class Executor:
             for sharer in sharers:
                 self._finish(replace(outcome, job=sharer))
         elif isinstance(job.action, Stop) and outcome.error is None and not outcome.revoked:
-            self._removals.submit(self._remove_stopped, outcome)
+            with suppress(RuntimeError):  # shut down meanwhile: the next worker removes it
+                self._removals.submit(self._remove_stopped, outcome)
         else:
             self._finish(outcome)
 

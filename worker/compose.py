@@ -1,0 +1,180 @@
+"""Composition of the worker: every part made once and given to those that need it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.blocking import BlockingScheduler
+from sqlalchemy import Engine as Database
+
+from orchestrator.bookkeeper import Bookkeeper
+from orchestrator.engine.base import Engine
+from orchestrator.engine.docker import DockerEngine
+from orchestrator.executor import Executor
+from orchestrator.job_maker import JobMaker
+from orchestrator.jobs import Outcome
+from orchestrator.logs.store import LogStore
+from orchestrator.reconciler import Hooks, Reconciler
+from orchestrator.settings import Settings
+from orchestrator.sight import Observer
+from orchestrator.steps import Steps
+from orchestrator.store import database
+from orchestrator.store.lease import Lease, this_holder
+from worker.docker_events import EventWatcher
+from worker.housekeeping import Housekeeping
+from worker.leadership import Leadership
+from worker.log_collector import LogCollector
+from worker.pass_loop import PassLoop
+from worker.wake_listener import WakeListener
+
+log = logging.getLogger("skylark.worker")
+
+EngineFactory = Callable[[Settings, str], Engine]
+
+_STILL_BUSY_SECONDS = 0.25  # while jobs of a service are under way, their outcomes are recorded together
+_AFTER_FAULT_SECONDS = 1.0
+
+
+def docker_engine(settings: Settings, url: str) -> Engine:
+    """The real engine behind `url`."""
+    return DockerEngine(url, settings.installation, loop_folder=settings.home / "volumes")
+
+
+def utc_now() -> datetime:
+    """The wall clock, as the store keeps it."""
+    return datetime.now(UTC)
+
+
+class Worker:
+    """The worker process without its signals: `run` blocks until `stop` is called from elsewhere."""
+
+    def __init__(self, settings: Settings, engine_factory: EngineFactory = docker_engine) -> None:
+        self._settings = settings
+        self._database: Database = database.make_engine(settings.sqlalchemy_url)
+        self._sessions = database.make_sessions(self._database)
+        self._region_engines = {r.name: r.engine_url for r in settings.regions.values()}
+        self.engines = {url: engine_factory(settings, url) for url in sorted(set(self._region_engines.values()))}
+        self._log_store = LogStore(settings.log_store_path)
+        self._collector = LogCollector(self._log_store, self.engines)
+        self._loop = PassLoop(self._run_pass, lambda: self._leadership.may_act())
+        self._observer = Observer(self.engines)
+        self._executor = Executor(
+            Steps(lambda: self._leadership.may_act(), self._collector.drain),
+            parallelism=settings.launch_parallelism,
+            clock=utc_now,
+            on_done=self._job_done,
+        )
+        self.reconciler = Reconciler(
+            sessions=self._sessions,
+            observer=self._observer,
+            region_engines=self._region_engines,
+            executor=self._executor,
+            job_maker=JobMaker(settings),
+            bookkeeper=Bookkeeper(random.random),
+            clock=utc_now,
+            new_uuid=lambda: str(uuid.uuid4()),
+            hooks=Hooks(purged=self._log_store.forget_service),
+        )
+        lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)
+        self._leadership = Leadership(lease, self._sessions, utc_now, self._gained, self._lost)
+        self._wake = WakeListener(settings.wake_socket, self._loop.request)
+        self._watchers = [EventWatcher(url, engine, self._loop.request) for url, engine in self.engines.items()]
+        self._housekeeping = Housekeeping(settings, self._sessions, self.engines, self._log_store, utc_now)
+        self._scheduler = self._make_scheduler()
+
+    def run(self) -> None:
+        """Work until `stop`; then finish the pass and the jobs in hand."""
+        self._collector.start()
+        self._loop.start()
+        for watcher in self._watchers:
+            watcher.start()
+        self._leadership.renew()
+        try:
+            self._scheduler.start()
+        finally:
+            self._finish()
+
+    def stop(self) -> None:
+        """Let `run` end. Callable from a signal handler."""
+        threading.Thread(target=self._scheduler.shutdown, kwargs={"wait": False}, daemon=True).start()
+
+    def _make_scheduler(self) -> BlockingScheduler:
+        settings = self._settings
+        scheduler = BlockingScheduler(
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None}, timezone=UTC
+        )
+        jobs: list[tuple[str, Callable[[], None], float]] = [
+            ("tick", self._loop.request, settings.tick_seconds),
+            ("lease", self._leadership.renew, settings.lease_seconds / 4),
+            ("volumes", self._housekeeping.measure_volumes, settings.volume_usage_seconds),
+            ("retention", self._housekeeping.apply_retention, 3600.0),
+        ]
+        for name, function, seconds in jobs:
+            run = function if name in ("tick", "lease") else self._if_leading(function)
+            scheduler.add_job(run, "interval", seconds=seconds, id=name, next_run_time=utc_now())
+        return scheduler
+
+    def _if_leading(self, function: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            if self._leadership.may_act():
+                function()
+
+        return run
+
+    def _run_pass(self, uuids: Collection[str] | None) -> None:
+        began = time.monotonic()
+        report = self.reconciler.run_pass(uuids)
+        now = utc_now()
+        for service, at in report.wake.items():
+            self._loop.request(service, (at - now).total_seconds())
+        for service in report.again:
+            self._loop.request(service)
+        seen = dict(self._leadership.seen)
+        for url, trouble in report.seen.items():
+            last = seen[url][0] if trouble and url in seen else now
+            seen[url] = (last, trouble)
+        self._leadership.seen = seen
+        self._collector.follow(report.following, complete=uuids is None)
+        if report.actions or report.wrote:
+            seconds = round(time.monotonic() - began, 4)
+            fields = {"services": report.services, "actions": report.actions, "seconds": seconds}
+            log.debug("pass", extra={"fields": fields})
+
+    def _job_done(self, outcome: Outcome, idle: bool) -> None:
+        """The outcome is recorded by the next pass: at once when nothing else of the service is under way."""
+        delay = _AFTER_FAULT_SECONDS if outcome.error else 0.0 if idle else _STILL_BUSY_SECONDS
+        self._loop.request(outcome.job.service_uuid or None, delay)
+
+    def _gained(self) -> None:
+        self._wake.start()
+        self._loop.request()
+
+    def _lost(self) -> None:
+        self._wake.stop()
+
+    def _finish(self) -> None:
+        """SIGTERM: the pass in hand and the jobs in hand end, queued ones are left to the next worker."""
+        log.info("worker ends: finishing what is in hand")
+        for watcher in self._watchers:
+            watcher.stop()
+        self._wake.stop()
+        self._loop.stop()
+        self._executor.shutdown()
+        try:
+            self.reconciler.record_outcomes()
+        except Exception:
+            log.exception("the last outcomes could not be recorded; the next worker sees what they did")
+        self._collector.stop()
+        self._leadership.resign()
+        for engine in self.engines.values():
+            engine.close()
+        self._observer.close()
+        self._log_store.close()
+        self._database.dispose()
+        log.info("worker ended")

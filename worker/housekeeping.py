@@ -1,0 +1,73 @@
+"""What is done now and then beside the passes: volume usage, retention of logs and events."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from orchestrator.engine.base import Engine
+from orchestrator.engine.errors import EngineError
+from orchestrator.logs.store import LogStore, LogStoreError
+from orchestrator.settings import Settings
+from orchestrator.store.database import session_scope
+from orchestrator.store.events import Events
+from orchestrator.store.pass_writes import PassWrites
+from orchestrator.store.schema import InstanceRow, VolumeRow
+
+log = logging.getLogger("skylark.worker")
+
+
+class Housekeeping:
+    """Each method is one scheduled job; a failing one is told and tried again at its next time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sessions: sessionmaker[Session],
+        engines: Mapping[str, Engine],
+        log_store: LogStore,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._engines = engines
+        self._log_store = log_store
+        self._clock = clock
+
+    def measure_volumes(self) -> None:
+        """Bytes really used by every volume; without volumes no engine is asked."""
+        with session_scope(self._sessions) as session:
+            if session.scalars(select(VolumeRow.name).limit(1)).first() is None:
+                return
+        used: dict[str, int] = {}
+        for url, engine in self._engines.items():
+            try:
+                used |= engine.volume_usage()
+            except EngineError as error:
+                log.warning("volumes of %s can't be measured: %s", url, error.message)
+        with session_scope(self._sessions, write=True) as session:
+            PassWrites(session, self._clock()).volumes_used(used)
+
+    def apply_retention(self) -> None:
+        """Drop log lines, events and past instances older than their days."""
+        now, settings = self._clock(), self._settings
+        try:
+            before_ns = time.time_ns() - settings.log_retention_days * 86_400 * 1_000_000_000
+            self._log_store.purge(before_ns)
+        except LogStoreError as error:
+            log.warning("old log lines can't be dropped: %s", error)
+        try:
+            with session_scope(self._sessions, write=True) as session:
+                Events(session).purge(now - timedelta(days=settings.event_retention_days))
+                gone = delete(InstanceRow).where(
+                    InstanceRow.gone_at < now - timedelta(days=settings.log_retention_days)
+                )
+                session.execute(gone)
+        except SQLAlchemyError as error:
+            log.warning("old events can't be dropped: %s", error)
