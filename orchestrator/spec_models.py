@@ -164,7 +164,7 @@ class ServiceSpec(_Part):
     """
 
     service_name: Name
-    application: Annotated[str | None, BeforeValidator(read.application), Field(max_length=64)] = None
+    application: Annotated[Annotated[str, Field(max_length=64)] | None, BeforeValidator(read.application)] = None
     image_name: Annotated[str, BeforeValidator(read.image_name), Field(min_length=1, max_length=512)]
     image_tag: Annotated[str, BeforeValidator(read.image_tag), _Accepts(NULL)] = "latest"
     run_command: Command = ""
