@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
+import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.engine.base import RegistryAuth
-from orchestrator.sizes import DEFAULT_SIZES, Size
+from orchestrator.sizes import DEFAULT_SIZES, MIB, Size
 
 LOCAL_ENGINE = "unix:///var/run/docker.sock"
 
@@ -42,8 +44,8 @@ class Settings:
     home: Path
     installation: str
     api_bind: str = "127.0.0.1:8000"
-    database_url: str = ""  # "": SQLite in home
-    admin_token: str = ""  # "": the API reads home/admin_token
+    database_url: str = field(default="", repr=False)  # "": SQLite in home; may hold a password
+    admin_token: str = field(default="", repr=False)
     tick_seconds: float = 5.0
     base_domain: str = "skylark.local"
     log_format: str = "text"
@@ -149,7 +151,7 @@ def _convert(name: str, text: str, kind: type | tuple[str, ...]) -> Any:
         value = kind(text)
     except ValueError:
         raise SettingsError(f"{variable}: {text!r} is not a number") from None
-    if kind in (int, float) and value <= 0:
+    if kind in (int, float) and not 0 < value < math.inf:
         raise SettingsError(f"{variable}: {text} is not allowed; a number above 0")
     return value
 
@@ -157,15 +159,20 @@ def _convert(name: str, text: str, kind: type | tuple[str, ...]) -> Any:
 def _kept(path: Path, make: Callable[[], str], mode: int) -> str:
     """The text kept in `path`; made once, and linked in whole so that no other process reads half of it."""
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-            file.write(make() + "\n")
+        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
+            with os.fdopen(handle, "w") as file:
+                os.fchmod(handle, mode)
+                file.write(make() + "\n")
             os.link(draft, path)
         except FileExistsError:
             pass  # another process came first: its text is the one that counts
-        draft.unlink()
-    return path.read_text().strip()
+        finally:
+            os.unlink(draft)
+    text = path.read_text().strip()
+    if not text:
+        raise SettingsError(f"{path} is empty; write the value into it, or remove it to have a new one made")
+    return text
 
 
 def _read_file(path: str) -> dict[str, Any]:
@@ -192,9 +199,7 @@ def _read_file(path: str) -> dict[str, Any]:
                 for name, r in data["regions"].items()
             }
         if "sizes" in data:
-            found["sizes"] = dict(DEFAULT_SIZES) | {
-                name: Size(float(s["cpus"]), int(s["memory_mb"]) * 1024 * 1024) for name, s in data["sizes"].items()
-            }
+            found["sizes"] = dict(DEFAULT_SIZES) | {name: _size(name, s) for name, s in data["sizes"].items()}
         if "registries" in data:
             found["registries"] = {
                 host: RegistryAuth(str(r["username"]), str(r["password"])) for host, r in data["registries"].items()
@@ -207,3 +212,13 @@ def _read_file(path: str) -> dict[str, Any]:
     if found.get("regions") == {}:
         raise SettingsError(f"SKYLARK_CONFIG: {path}: [regions] is empty; name at least one")
     return found
+
+
+def _size(name: str, table: Mapping[str, Any]) -> Size:
+    """A size's new numbers. Raises ValueError for a word that clients do not know, and for what is no amount."""
+    cpus, memory_mb = float(table["cpus"]), int(table["memory_mb"])
+    if name not in DEFAULT_SIZES:
+        raise ValueError(f"size {name} is not allowed; one of {', '.join(DEFAULT_SIZES)}")
+    if not (0 < cpus < math.inf and memory_mb > 0):
+        raise ValueError(f"size {name}: cpus and memory_mb must be above 0")
+    return Size(cpus, memory_mb * MIB)

@@ -116,7 +116,7 @@ class RegistryAuth:
     """Basic credentials for one registry host."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True)
