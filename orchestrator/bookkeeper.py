@@ -19,6 +19,11 @@ from orchestrator.store.schema import RevisionRow, ServiceRow, SlotRow
 _LOOK_AGAIN = {Fault.CONFLICT, Fault.UNREACHABLE, Fault.TIMEOUT, Fault.NOT_FOUND}
 
 
+def looks_again(error: EngineError) -> bool:
+    """Whether a failed launch is left to the next look at the engine, with no back-off of its own."""
+    return error.fault in _LOOK_AGAIN
+
+
 class Bookkeeper:
     """Records outcomes inside one transaction. `random` in [0, 1) is the jitter of retries."""
 
@@ -87,7 +92,7 @@ class Bookkeeper:
             writes.instance_running(job.instance_uuid, outcome.container_id, outcome.at)
             writes.event("instance_launched", job.action.reason, service=service, instance=job.instance_uuid, slot=slot)
             return
-        if outcome.error is None or outcome.error.fault in _LOOK_AGAIN:
+        if outcome.error is None or looks_again(outcome.error):
             return
         if outcome.error.fault is Fault.IMAGE_MISSING:
             writes.close_instance(job.instance_uuid, reason="the engine lost the image")

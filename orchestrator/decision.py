@@ -51,7 +51,7 @@ def decide(
     else:
         decision.observed = _absorbed(decision, facts, busy, now)
     decision.plan = plan(loaded.desired, decision.observed, now)
-    _tell_status(decision)
+    _tell_status(decision, now)
     for action in decision.plan.actions:
         _prepare(decision, action, now, new_uuid)
     if not loaded.desired.started and loaded.slots_noted and not decision.observed.instances:
@@ -98,10 +98,10 @@ def _tell_death(decision: Decision, instance: Instance, retry: Retry) -> None:
     decision.writes.append(write)
 
 
-def _tell_status(decision: Decision) -> None:
+def _tell_status(decision: Decision, now: datetime) -> None:
     """A status that differs from the one shown is written; an unchanged one costs nothing."""
     loaded, desired = decision.loaded, decision.loaded.desired
-    now_status = status(desired, decision.observed, decision.plan)
+    now_status = status(desired, decision.observed, decision.plan, now)
     if now_status == loaded.shown and loaded.observed_generation == desired.generation:
         return
     decision.writes.append(lambda w: w.set_status(loaded.uuid, desired.generation, now_status))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from orchestrator.actions import Launch, Plan, Pull, Stop
 from orchestrator.planner import target_revision
 from orchestrator.state import Desired, Instance, Observed, Phase
 
+PROVED_SECONDS = 15.0  # a crash-looping slot is called so until an instance of it has run this long
 _ENDED = {Phase.EXITED, Phase.VANISHED, Phase.GONE}
 _COMING = {Phase.PENDING, Phase.CREATED}
 
@@ -21,7 +23,7 @@ class Status:
     reason: str
 
 
-def status(desired: Desired, observed: Observed, plan: Plan) -> Status:
+def status(desired: Desired, observed: Observed, plan: Plan, now: datetime) -> Status:
     """How the service fares.
 
     Something is wrong when a pull or a slot failed and waits for its next try; then nothing running is
@@ -34,7 +36,7 @@ def status(desired: Desired, observed: Observed, plan: Plan) -> Status:
         if living:
             return Status("Deploying", True, f"stopping {_count(len(living), 'instance')}")
         return Status("Stopped", False, "deleted" if desired.deleted else "stopped by its target_state")
-    trouble = _trouble(desired, observed)
+    trouble = _trouble(desired, observed, now)
     ready, wanted = _ready(desired, living), desired.count
     if trouble:
         word = "StartError" if ready == 0 and wanted else "PartialRunning" if ready < wanted else "Running"
@@ -44,26 +46,25 @@ def status(desired: Desired, observed: Observed, plan: Plan) -> Status:
     return Status("Deploying", True, _progress(desired, living, plan, ready))
 
 
-def _trouble(desired: Desired, observed: Observed) -> str:
+def _trouble(desired: Desired, observed: Observed, now: datetime) -> str:
     """Why the service can't be as wanted just now, or ""."""
     if desired.pull.failures:
         return f"image can't be pulled: {desired.pull.reason} ({_count(desired.pull.failures, 'failure')} in a row)"
     # a second death in a row is a loop; the first is healed at once and is no trouble
     looping = {n: r for n, r in observed.slots.items() if r.failures > 1 and n < desired.count}
-    bad = {n: r for n, r in looping.items() if not _proved(observed, n)}
+    bad = {n: r for n, r in looping.items() if not _proved(observed, n, now)}
     if bad:
         number, retry = min(bad.items())
         return f"slot {number} failed {_count(retry.failures, 'time')} in a row, restarts back off: {retry.reason}"
     return ""
 
 
-def _proved(observed: Observed, slot: int) -> bool:
-    """Whether the slot runs again since its last failure: its retry time passed and an instance is ready."""
-    retry = observed.slots[slot]
+def _proved(observed: Observed, slot: int, now: datetime) -> bool:
+    """Whether the slot's newest instance has lived long enough not to count as the next turn of a crash loop."""
     return any(
-        i.slot == slot and i.ready and i.started_at and retry.retry_at and i.started_at > retry.retry_at
+        i.slot == slot and i.ready and i.started_at and now - i.started_at >= timedelta(seconds=PROVED_SECONDS)
         for i in observed.instances
-    ) and not any(i.slot == slot and i.phase in _ENDED for i in observed.instances)
+    )
 
 
 def _ready(desired: Desired, living: list[Instance]) -> int:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from apscheduler.schedulers.blocking import BlockingScheduler
 from sqlalchemy import Engine as Database
 
-from orchestrator.bookkeeper import Bookkeeper
+from orchestrator.actions import Launch, Pull
+from orchestrator.bookkeeper import Bookkeeper, looks_again
 from orchestrator.engine.base import Engine
 from orchestrator.engine.docker import DockerEngine
 from orchestrator.executor import Executor
@@ -147,8 +148,13 @@ class Worker:
             log.debug("pass", extra={"fields": fields})
 
     def _job_done(self, outcome: Outcome, idle: bool) -> None:
-        """The outcome is recorded by the next pass: at once when nothing else of the service is under way."""
-        delay = _AFTER_FAULT_SECONDS if outcome.error else 0.0 if idle else _STILL_BUSY_SECONDS
+        """The outcome is recorded by the next pass: at once when nothing else of the service is under way.
+
+        A failed pull or launch waits by its own back-off; what has none (a removal) must not be tried in a circle.
+        """
+        backs_off = isinstance(outcome.job.action, Pull | Launch) and not (outcome.error and looks_again(outcome.error))
+        hurried = outcome.error is None or backs_off
+        delay = _AFTER_FAULT_SECONDS if not hurried else 0.0 if idle else _STILL_BUSY_SECONDS
         self._loop.request(outcome.job.service_uuid or None, delay)
 
     def _gained(self) -> None:
