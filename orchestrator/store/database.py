@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 BUSY_TIMEOUT_SECONDS = 10
 WRITE_OPTION = "skylark_write"  # execution option of a transaction that is going to write
@@ -61,12 +61,13 @@ def session_scope(sessions: sessionmaker[Session], *, write: bool = False) -> It
         session.commit()
 
 
-def begin_write(session: Session) -> None:
+def begin_write(session: Session | scoped_session[Session]) -> None:
     """Start a transaction that is going to write, ending the one that `session` may be in.
 
     SQLite cannot turn a reading transaction into a writing one once somebody else has written ("database is locked",
     at once, whatever the timeout). So a writer says so at the start, and reads what it decides upon after that.
     """
+    session = session() if isinstance(session, scoped_session) else session  # Flask-SQLAlchemy's is a scoped one
     if session.in_transaction():
         session.commit()
         session.expire_all()

@@ -98,7 +98,7 @@ class ServiceStore:
             self._add_revision(row, spec, now, "created")
             self._allocate_ports(row, spec, choose_port)
             self._event(row, now, "created", f"created by {created_by}", {"image": spec.image_ref})
-        return to_service(row)
+            return to_service(row)
 
     def replace_spec(
         self,
@@ -127,7 +127,7 @@ class ServiceStore:
             if change.fields or recheck_image:
                 self._apply(row, spec, change, now=now, recheck_image=recheck_image, reason=reason)
                 self._allocate_ports(row, spec, choose_port)
-        return to_service(row)
+            return to_service(row)
 
     def delete(self, uuid: str, *, delete_volumes: bool, now: datetime) -> None:
         """Free the name at once and leave the rest to the worker. Raises Gone."""

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from orchestrator.store.database import apply_sqlite_pragmas, begin_write, make_engine, make_sessions, session_scope
 from orchestrator.store.events import Events
 from orchestrator.store.lease import beat
 from orchestrator.store.reads import Reads
 from orchestrator.store.schema import HeartbeatRow
+from orchestrator.store.services import ServiceStore
 from tests.store.processes import start
-from tests.store.samples import NOW, a_spec, create, later
+from tests.store.samples import NOW, a_spec, counting, create, later
 
 OpenDatabase = Callable[[str], sessionmaker[Session]]
 
@@ -82,6 +83,29 @@ def test_write_after_a_stale_read_in_one_session_succeeds(sessions: sessionmaker
 
         names = [s.name for s in Reads(session).page("ns", application=None, offset=0, limit=20)[0]]
     assert sorted(names) == ["first", "second"]
+
+
+def test_scoped_session_that_expires_its_rows_writes_as_well(database_url: str) -> None:
+    """As the API has it: Flask-SQLAlchemy makes engine and session with defaults of its own."""
+    engine = create_engine(database_url)
+    apply_sqlite_pragmas(engine)
+    session = scoped_session(sessionmaker(engine))
+    Reads(session()).service("ns", "web")
+
+    created = create(session(), a_spec())
+    changed = ServiceStore(session).replace_spec(  # type: ignore[arg-type]
+        created.uuid,
+        a_spec(image_tag="2"),
+        now=NOW,
+        expected_generation=1,
+        recheck_image=False,
+        reason="",
+        choose_port=counting(),
+    )
+
+    assert changed == Reads(session()).service("ns", "web")
+    session.remove()
+    engine.dispose()
 
 
 def test_begin_write_sees_what_others_wrote_since_the_last_read(sessions: sessionmaker[Session]) -> None:
