@@ -16,6 +16,7 @@ from orchestrator.decision import Decision, Write, decide
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job
+from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
 from orchestrator.sight import Observer, Sight
 from orchestrator.store.database import session_scope
@@ -106,7 +107,7 @@ class Reconciler:
             if full:
                 stray_writes, stray_jobs = self._strays.find(reads, services, sights, self._region_engines, busy)
                 writes += stray_writes
-                jobs += stray_jobs
+                jobs += stray_jobs + removal_jobs(reads, sights, self._region_engines)
         self._commit(writes, now, report)
         for job in jobs:
             self._executor.submit(job)

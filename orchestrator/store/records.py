@@ -118,6 +118,7 @@ class VolumeRecord:
     used_at: datetime | None
     created_at: datetime
     orphaned_at: datetime | None
+    remove_requested_at: datetime | None
 
 
 @dataclass(frozen=True)

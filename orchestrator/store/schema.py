@@ -143,6 +143,7 @@ class VolumeRow(Base):
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     orphaned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    remove_requested_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # an operator wants this orphan gone
 
 
 class PortRow(Base):

@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.Column("used_at", sa.DateTime(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("orphaned_at", sa.DateTime(), nullable=True),
+        sa.Column("remove_requested_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_index("ix_volumes_service_uuid", "volumes", ["service_uuid"])
