@@ -24,11 +24,18 @@ install() {
 skylark: run once:  sudo apt-get install --no-install-recommends $*"
     say "installing $*"
     compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || apt-get update -qq
-    apt_install "$@" || { apt-get update -qq && apt_install "$@"; } || fail "apt-get could not install: $*"
+    local log
+    log=$(mktemp)
+    if ! { apt_install "$@" || { apt-get update -qq && apt_install "$@"; }; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        rm "$log"
+        fail "apt-get could not install: $*"
+    fi
+    rm "$log"
 }
 
 apt_install() {
-    apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+    apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null
 }
 
 has() { command -v "$1" >/dev/null; }
