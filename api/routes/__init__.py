@@ -1,0 +1,1 @@
+"""The views, one module a resource. Each is thin: read the request, ask the store, write the answer."""
