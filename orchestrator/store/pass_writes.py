@@ -14,7 +14,7 @@ from orchestrator.spec import fingerprint
 from orchestrator.state import Instance, Phase, Retry
 from orchestrator.status import Status
 from orchestrator.store.events import Events
-from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
+from orchestrator.store.schema import KEPT_REVISIONS, InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
 
 
 class PassWrites:
@@ -123,7 +123,7 @@ class PassWrites:
 
         Answer its number, or None when `revision` is not the wanted one any more.
         """
-        service = self._session.get(ServiceRow, service_uuid)
+        service = self._session.get(ServiceRow, service_uuid, with_for_update=True)  # a user's write may come now
         row = self._session.get(RevisionRow, (service_uuid, revision))
         if service is None or row is None or service.revision != revision:
             return None
@@ -145,6 +145,8 @@ class PassWrites:
         service.revision = revision + 1
         service.last_redeployed_at = self._now
         self._session.flush()
+        old = RevisionRow.number <= service.revision - KEPT_REVISIONS
+        self._session.execute(delete(RevisionRow).where(RevisionRow.service_uuid == service_uuid, old))
         return revision + 1
 
     def need_volumes(

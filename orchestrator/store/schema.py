@@ -20,6 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+KEPT_REVISIONS = 20  # of a service; older ones go when a new one is made
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """Aware UTC in Python, naive UTC in the database: SQLite keeps no zone, so none is kept anywhere."""

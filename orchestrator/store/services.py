@@ -16,9 +16,8 @@ from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
 from orchestrator.store.events import Events
 from orchestrator.store.records import ServiceRecord, to_service
-from orchestrator.store.schema import PortRow, RevisionRow, ServiceRow, SlotRow
+from orchestrator.store.schema import KEPT_REVISIONS, PortRow, RevisionRow, ServiceRow, SlotRow
 
-KEPT_REVISIONS = 20
 PORT_TRIES = 200
 ALLOCATED_ENDPOINTS = ("tcp-endpoint", "internal-endpoint")  # http is always 80, direct belongs to each instance
 
