@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.actions import ReleaseVolumes
 from orchestrator.jobs import Job
 from orchestrator.sight import Sight
-from orchestrator.store.passes import PassReads
+from orchestrator.store.records import VolumeRecord
 
 
-def removal_jobs(reads: PassReads, sights: dict[str, Sight], region_engines: dict[str, str]) -> list[Job]:
-    """A job for each orphaned volume that an operator asked to remove, as far as its engine answers."""
+def removal_jobs(
+    volumes: Sequence[VolumeRecord], sights: dict[str, Sight], region_engines: dict[str, str]
+) -> list[Job]:
+    """A job for each of these orphans that an operator asked to remove, as far as its engine answers."""
     jobs = []
-    for row in reads.volumes_to_remove():
+    for row in volumes:
         sight = sights.get(region_engines.get(row.region, ""))
         if sight is None or sight.trouble:
             continue

@@ -20,6 +20,7 @@ from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
 from orchestrator.sight import Observer, Sight
 from orchestrator.store.database import session_scope
+from orchestrator.store.orphans import Orphans
 from orchestrator.store.pass_writes import PassWrites
 from orchestrator.store.passes import Loaded, PassReads
 from orchestrator.strays import StrayFinder
@@ -107,7 +108,7 @@ class Reconciler:
             if full:
                 stray_writes, stray_jobs = self._strays.find(reads, services, sights, self._region_engines, busy)
                 writes += stray_writes
-                jobs += stray_jobs + removal_jobs(reads, sights, self._region_engines)
+                jobs += stray_jobs + removal_jobs(Orphans(session).to_remove(), sights, self._region_engines)
         self._commit(writes, now, report)
         for job in jobs:
             self._executor.submit(job)

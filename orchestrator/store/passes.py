@@ -86,10 +86,6 @@ class PassReads:
         )
         return {fingerprint: number for fingerprint, number in self._session.execute(query) if fingerprint}
 
-    def volumes_to_remove(self) -> list[VolumeRow]:
-        """Orphans that an operator wants gone."""
-        return list(self._session.scalars(select(VolumeRow).where(VolumeRow.remove_requested_at.is_not(None))))
-
     def was_known(self, instance_uuid: str) -> bool:
         """Whether there ever was a row of this instance."""
         return self._session.get(InstanceRow, instance_uuid) is not None
