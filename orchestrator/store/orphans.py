@@ -37,3 +37,8 @@ class Orphans:
         found = None if row is None else to_volume(row)
         self._session.commit()
         return found
+
+    def to_remove(self) -> tuple[VolumeRecord, ...]:
+        """The orphans whose removal was asked for, longest ago first."""
+        query = select(VolumeRow).where(VolumeRow.orphaned_at.is_not(None), VolumeRow.remove_requested_at.is_not(None))
+        return tuple(to_volume(row) for row in self._session.scalars(query.order_by(VolumeRow.remove_requested_at)))
