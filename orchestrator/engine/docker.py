@@ -44,6 +44,7 @@ from orchestrator.engine.docker_wire import (
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.engine.loop_volumes import LoopVolumes, folder_usage_bytes
 
+_EVENTS_SILENCE_SECONDS = 60.0  # the stream can die without a word: TIMEOUT then, and the listener asks anew
 _PULL_SILENCE_SECONDS = 300.0  # a pull that says nothing for so long is given up
 Sorter = Callable[[int, str], EngineError]
 
@@ -80,6 +81,7 @@ class DockerEngine:
         self._lock = threading.Lock()
         self._client: APIClient | None = None
         self._streams: set[requests.Response] = set()
+        self._closed = threading.Event()
 
     def ping(self) -> None:
         with self._faults():
@@ -209,7 +211,11 @@ class DockerEngine:
         return {name: size for name, size in sizes.items() if size >= 0}
 
     def logs(self, container_id: str, *, since_seconds: int = 0, follow: bool = False) -> Iterator[LogLine]:
-        """Bytes as the container wrote them. Lazy: the call is made, and NOT_FOUND raised, at the first line."""
+        """Bytes as the log driver kept them (json-file: invalid UTF-8 replaced).
+
+        Lazy: the call is made, and NOT_FOUND raised, at the first line. A followed log may end before the engine
+        hands out a last line without a line end: read it once more without `follow` to have all.
+        """
         params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "since": since_seconds}
         path = f"/containers/{container_id}/logs"
         yield from log_lines(self._stream("GET", path, params, silence_seconds=None if follow else -1))
@@ -219,11 +225,12 @@ class DockerEngine:
         params: dict[str, Any] = {"filters": json.dumps(filters)}
         if since is not None:
             params["since"] = f"{since:.9f}"
-        for answer in json_lines(self._stream("GET", "/events", params, silence_seconds=None)):
+        for answer in json_lines(self._stream("GET", "/events", params, silence_seconds=_EVENTS_SILENCE_SECONDS)):
             yield engine_event(answer)
 
     def close(self) -> None:
         """Also ends the streams that other threads are reading."""
+        self._closed.set()
         with self._lock:
             streams, client = set(self._streams), self._client
         for response in streams:
@@ -287,7 +294,11 @@ class DockerEngine:
                     raise sort(response.status_code, _message_of(response))
                 with self._lock:
                     self._streams.add(response)
-                yield from response.raw.stream(65536, decode_content=False)
+                if not self._closed.is_set():
+                    yield from response.raw.stream(65536, decode_content=False)
+        except EngineError:
+            if not self._closed.is_set():  # else it is we who cut it off
+                raise
         finally:
             if response is not None:
                 with self._lock:

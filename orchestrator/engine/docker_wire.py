@@ -51,10 +51,17 @@ def _published(ports: Any) -> tuple[tuple[int, str, int], ...]:
 
 
 def container_detail(answer: Mapping[str, Any]) -> ContainerDetail:
-    """An inspect. The engine says exit code 0 of what never ended; that becomes None."""
+    """An inspect, with two of the engine's oddities mended.
+
+    It gives exit code 0 and the end of the former run to what is running, and the end of a very short run may be a
+    millisecond before its start.
+    """
     state = answer["State"]
     error = state.get("Error") or ""
     ended = state.get("Status") in ("exited", "dead") or bool(error)
+    started_at, finished_at = moment(state.get("StartedAt") or ""), moment(state.get("FinishedAt") or "")
+    if started_at and finished_at:
+        finished_at = max(started_at, finished_at)
     return ContainerDetail(
         id=answer["Id"],
         state=state.get("Status") or "",
@@ -62,8 +69,8 @@ def container_detail(answer: Mapping[str, Any]) -> ContainerDetail:
         exit_code=state.get("ExitCode") if ended else None,
         oom_killed=bool(state.get("OOMKilled")),
         error=error,
-        started_at=moment(state.get("StartedAt") or ""),
-        finished_at=moment(state.get("FinishedAt") or ""),
+        started_at=started_at,
+        finished_at=finished_at if ended else None,
     )
 
 

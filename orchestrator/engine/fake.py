@@ -220,10 +220,11 @@ class FakeEngine:
                 return
             container.ports = tuple(self._publish(container))
             container.state, container.exit_code = "running", None
-            container.health = container.image.health
             container.started_at, container.finished_at = self._time(), None
             container.address = f"172.17.{self.world.number() // 250}.{self.world.number() % 250 + 2}"
             self._tell("start", container)
+            if container.image.health != "none":
+                self.set_health(container_id, container.image.health)
             for stream, message in container.image.log:
                 self.write_log(container_id, message, stream)
             words = (container.config.entrypoint or ()) + (container.config.command or ())

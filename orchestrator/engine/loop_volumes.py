@@ -12,13 +12,15 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.engine.errors import EngineError, Fault
 
 _SMALLEST_BYTES = 16 * 1024 * 1024  # below that ext4 has no room for its own tables
-_TOOLS = ("mkfs.ext4", "mount", "umount", "e2fsck", "resize2fs")
+_DETACH_SECONDS = 3.0
+_TOOLS = ("mkfs.ext4", "mount", "umount", "losetup", "e2fsck", "resize2fs")
 
 
 class LoopVolumes:
@@ -53,7 +55,11 @@ class LoopVolumes:
             mountpoint.mkdir(exist_ok=True)
             if file.stat().st_size < wanted:
                 self._unmount(mountpoint)
-                os.truncate(file, wanted)
+                if self._detached(file):
+                    os.truncate(file, wanted)
+                else:
+                    self._mount(file, mountpoint)
+                    raise EngineError(Fault.CONFLICT, f"volume {name} is still in use and cannot grow now")
             if not mountpoint.is_mount():
                 self._mount(file, mountpoint)
             data = mountpoint / "data"
@@ -86,9 +92,22 @@ class LoopVolumes:
 
         Growing a mounted file system would need a privilege that not every root has.
         """
-        _run("e2fsck", "-f", "-p", str(file), good=(0, 1))  # 1: faults found and mended
-        _run("resize2fs", str(file))
+        if self._detached(file):
+            _run("e2fsck", "-f", "-p", str(file), good=(0, 1))  # 1: faults found and mended
+            _run("resize2fs", str(file))
         _run("mount", "-o", "loop,nodev,nosuid", str(file), str(mountpoint))
+
+    def _detached(self, file: Path) -> bool:
+        """Whether nothing has the file open as a disk. A mount namespace that is just ending may hold it for a moment.
+
+        To write to the file meanwhile would break the file system that is still mounted from it.
+        """
+        deadline = time.monotonic() + _DETACH_SECONDS
+        while _run("losetup", "--noheadings", "--output", "NAME", "--associated", str(file)).strip():
+            if time.monotonic() > deadline:
+                return False
+            threading.Event().wait(0.02)
+        return True
 
     def _unmount(self, mountpoint: Path) -> None:
         if mountpoint.is_mount():
@@ -116,10 +135,10 @@ def folder_usage_bytes(folder: Path) -> int:
     return total
 
 
-def _run(*command: str, good: tuple[int, ...] = (0,)) -> None:
+def _run(*command: str, good: tuple[int, ...] = (0,)) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode in good:
-        return
+        return done.stdout
     complaint = (done.stderr or done.stdout).strip()
     if "No space left" in complaint:
         raise EngineError(Fault.NO_SPACE, complaint)
