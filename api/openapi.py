@@ -12,7 +12,7 @@ from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from api import models
+from api import models, parameters
 from api.answers import answer
 from orchestrator.settings import Settings
 from orchestrator.spec import ServiceSpec
@@ -63,6 +63,7 @@ def _document(app: OpenAPI, settings: Settings) -> Schema:
     for model in vars(models).values():
         if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == models.__name__:
             _add(schemas, model, "serialization")
+    _add(schemas, parameters.LoginRequest, "validation")
     create, update = _requests(schemas, settings)
     schemas |= {"ServiceCreate": create, "ServiceUpdate": update}
     used = document["components"]["schemas"]

@@ -13,8 +13,8 @@ from api.bodies import json_object
 from api.context import Context, context
 from api.errors import not_found
 from api.lookup import find_service, get_service
-from api.models import EventQuery, InstancePath, LogQuery, ServicePath, StrictQuery
 from api.openapi import body
+from api.parameters import EventQuery, InstancePath, LogQuery, ServicePath, StrictQuery
 from api.wire import instance_json, shown_instances
 from api.wire_history import NANO, event_json, log_json, plan_json, revision_json, volume_json
 from orchestrator.spec_text import shown

@@ -10,8 +10,9 @@ from api.auth import caller, same_secret
 from api.bodies import login_body
 from api.context import context
 from api.errors import ApiError
-from api.models import NamespacePath, ProfileAnswer, TokenAnswer
+from api.models import ProfileAnswer, TokenAnswer
 from api.openapi import NO_SECURITY, body
+from api.parameters import NamespacePath
 from api.wire import timestamp
 
 blueprint = APIBlueprint("login", __name__, url_prefix="/v1", abp_tags=[Tag(name="login")])

@@ -9,7 +9,7 @@ from api import models
 from api.answers import answer, empty
 from api.context import context
 from api.errors import not_found
-from api.models import EventQuery, OrphanPath
+from api.parameters import EventQuery, OrphanPath
 from api.routes.details import event_list
 from api.wire import region_json
 from api.wire_history import orphan_json

@@ -14,18 +14,9 @@ from api.bodies import json_object
 from api.context import Context, context
 from api.errors import ApiError, invalid
 from api.lookup import get_service, is_label, views
-from api.models import (
-    DeleteQuery,
-    ErrorAnswer,
-    NamespacePath,
-    PageQuery,
-    ServiceAnswer,
-    ServicePage,
-    ServicePath,
-    ServiceWritten,
-    StrictQuery,
-)
+from api.models import ErrorAnswer, ServiceAnswer, ServicePage, ServiceWritten
 from api.openapi import body
+from api.parameters import DeleteQuery, NamespacePath, PageQuery, ServicePath, StrictQuery
 from api.wire import Json, service_json
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import ServiceRecord
