@@ -3,6 +3,8 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# Without build isolation pip obeys its own configuration (certificates, indexes) throughout.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help venv engine migrate run test check format bench chaos clean-docker
@@ -19,7 +21,8 @@ $(VENV)/.made: setup.cfg pyproject.toml
 	@deploy/install.sh python
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    "$$(deploy/find-python.sh)" -m venv --clear $(VENV); fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) 'setuptools>=70.1'
+	$(PIP) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 engine: ## a Docker engine that answers, installed and started when there is none

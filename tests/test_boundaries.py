@@ -41,11 +41,17 @@ WORLD = ("docker", "sqlalchemy", "flask", "os", "time", "random", "uuid", "secre
 IMPORT_UNDER_AUDIT = """
 import importlib, sys
 
+def in_a_library():
+    frame = sys._getframe(2)
+    while frame and "/site-packages/" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
+
 def audit(event, arguments):
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     starts = event in ("subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn", "_thread.start_new_thread")
     speaks = event in ("socket.connect", "socket.bind", "socket.sendto", "sqlite3.connect", "os.mkdir")
-    if writes or starts or speaks:
+    if (writes or starts or speaks) and not in_a_library():
         print(f"while importing {name}: {event} {arguments}")
 
 sys.addaudithook(audit)
