@@ -91,7 +91,8 @@ class _Step:
             elif not slot.outdated:
                 actions += self._launch(slot.number, self._why_empty(slot.number))
             elif slot.number in replace and self.desired.stateful:
-                actions += _end_all(slot.outdated, self._why_replaced())
+                running = [i for i in slot.outdated if i.phase is Phase.RUNNING]  # the others _trim ends
+                actions += _end_all(running, self._why_replaced())
             elif slot.number in replace:
                 actions += self._launch(slot.number, self._why_replaced())
             else:
@@ -198,5 +199,5 @@ def _clear_dead(instances: Iterable[Instance]) -> list[Action]:
         elif instance.phase is Phase.PAUSED:
             actions.append(Remove(instance.uuid, instance.slot, "paused by somebody: a paused instance serves nobody"))
         elif instance.phase is Phase.VANISHED:
-            actions.append(Forget(instance.uuid, instance.slot, instance.reason))
+            actions.append(Forget(instance.uuid, instance.slot, instance.reason or "its container is gone"))
     return actions
