@@ -15,7 +15,6 @@ from tests.support.published_client import PublishedClient, install
 from tests.support.registry import Images, Registry, forget_images
 from tests.support.skylark import TOKEN, Skylark
 
-
 AUTOSCALING = {
     "metric_name": "CPU_UTILIZATION",
     "metric_stat": "MEAN",
