@@ -17,6 +17,7 @@ _BY_STATE = {
     "exited": Phase.EXITED,
     "dead": Phase.EXITED,
 }
+_BY_SOMEBODY = "its container was removed by somebody else"
 _WENT_BY_ITSELF = {Phase.PENDING, Phase.CREATED, Phase.RUNNING, Phase.PAUSED}
 
 
@@ -44,6 +45,8 @@ def absorb(instance: Instance, fact: ContainerFact | None, now: datetime) -> Ins
     if phase is Phase.EXITED and instance.phase is not Phase.EXITED:
         reason = instance.reason if instance.phase is Phase.STOPPING else f"exit code {fact.exit_code}"
         seen = replace(seen, exit_code=fact.exit_code, finished_at=now, reason=reason)
+    if phase is Phase.REMOVING and instance.phase in _WENT_BY_ITSELF:
+        seen = replace(seen, finished_at=now, reason=_BY_SOMEBODY)
     return seen
 
 
@@ -51,7 +54,7 @@ def _without_container(instance: Instance, now: datetime) -> Instance:
     if instance.phase in (Phase.PENDING, Phase.VANISHED, Phase.GONE):
         return instance  # not made yet, or told already
     asked = instance.phase in (Phase.STOPPING, Phase.REMOVING, Phase.EXITED)
-    reason = instance.reason if asked else "its container was removed by somebody else"
+    reason = instance.reason if asked else _BY_SOMEBODY
     return replace(
         instance, phase=Phase.VANISHED, reason=reason, finished_at=instance.finished_at or now, container_id=None
     )
@@ -59,7 +62,7 @@ def _without_container(instance: Instance, now: datetime) -> Instance:
 
 def died(before: Instance, after: Instance) -> bool:
     """Whether the instance ended between the two looks without our asking."""
-    return before.phase in _WENT_BY_ITSELF and after.phase in (Phase.EXITED, Phase.VANISHED)
+    return before.phase in _WENT_BY_ITSELF and after.phase in (Phase.EXITED, Phase.VANISHED, Phase.REMOVING)
 
 
 def ran_seconds(instance: Instance, now: datetime) -> float:
