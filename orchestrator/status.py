@@ -50,9 +50,10 @@ def _trouble(desired: Desired, observed: Observed, now: datetime) -> str:
     """Why the service can't be as wanted just now, or ""."""
     if desired.pull.failures:
         return f"image can't be pulled: {desired.pull.reason} ({_count(desired.pull.failures, 'failure')} in a row)"
-    # a second death in a row is a loop; the first is healed at once and is no trouble
-    looping = {n: r for n, r in observed.slots.items() if r.failures > 1 and n < desired.count}
-    bad = {n: r for n, r in looping.items() if not _proved(observed, n, now)}
+    # a second death in a row is a loop; the first is healed at once and is no trouble, unlike a launch that must wait
+    waits = {n for n, r in observed.slots.items() if r.failures and r.retry_at and r.retry_at > now}
+    failing = {n: r for n, r in observed.slots.items() if n < desired.count and (r.failures > 1 or n in waits)}
+    bad = {n: r for n, r in failing.items() if not _proved(observed, n, now)}
     if bad:
         number, retry = min(bad.items())
         return f"slot {number} failed {_count(retry.failures, 'time')} in a row, restarts back off: {retry.reason}"
