@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -9,6 +10,8 @@ from dataclasses import dataclass, field
 
 from orchestrator.engine.base import LABEL_INSTANCE, ContainerFact, Engine
 from orchestrator.engine.errors import EngineError
+
+log = logging.getLogger("skylark.reconciler")
 
 LIST_DEADLINE_SECONDS = 20.0  # an engine that does not list by then counts as unreachable in this pass
 
@@ -42,6 +45,9 @@ class Observer:
                 sights[url] = Sight(engine, trouble=f"engine does not answer: {error.message}")
             except FutureTimeout:
                 sights[url] = Sight(engine, trouble=f"engine did not list within {LIST_DEADLINE_SECONDS:.0f} s")
+            except Exception as bug:  # an answer that nobody understands: act on no guess, and hold up no other engine
+                log.exception("the list of %s can't be read", url)
+                sights[url] = Sight(engine, trouble=f"engine's list can't be read: {type(bug).__name__}: {bug}")
         return sights
 
     def close(self) -> None:

@@ -74,7 +74,9 @@ class PassWrites:
         self._update_instance(uuid, phase=Phase.GONE.value, gone_at=self._now, **columns)
 
     def _update_instance(self, uuid: str, **columns: Any) -> None:
-        self._session.execute(update(InstanceRow).where(InstanceRow.uuid == uuid).values(**columns))
+        """A closed row stays as it is: another worker may have closed it while we had lost the lease."""
+        living = (InstanceRow.uuid == uuid, InstanceRow.gone_at.is_(None))
+        self._session.execute(update(InstanceRow).where(*living).values(**columns))
 
     def set_slot(self, service_uuid: str, slot: int, retry: Retry) -> None:
         """How the slot fares from now on."""
