@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from flask import Response, render_template_string, url_for
@@ -40,10 +41,10 @@ def body(name: str, *, required: bool = True, types: tuple[str, ...] = ("applica
 
 def install(app: OpenAPI, settings: Settings) -> None:
     """Serve the document at /openapi.json and the page at /docs. Call it when all routes are there."""
-    document = _document(app, settings)
+    document = cache(lambda: _document(app, settings))
 
     def openapi_json() -> Response:
-        return answer(document)
+        return answer(document())
 
     def docs() -> str:
         root = url_for("swagger.static", filename="").rstrip("/").removesuffix("/swagger")

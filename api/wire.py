@@ -123,16 +123,10 @@ def service_ports(view: ServiceView, settings: Settings) -> list[Json]:
     """The service's endpoints in the order given; direct ones stand on each instance instead."""
     record = view.record
     given = {(port.container_port, port.endpoint_type): port.service_port for port in view.ports}
-    internal = endpoints.internal_domain_name(record.name, record.namespace, settings.base_domain)
-    answer: list[Json] = []
-    for port in record.spec.instance_ports:
-        key = (port.container_port, port.endpoint_type)
-        number = endpoints.HTTP_SERVICE_PORT if port.endpoint_type == endpoints.HTTP else given.get(key)
-        if port.endpoint_type == endpoints.DIRECT or number is None:
-            continue
-        domain = internal if port.endpoint_type == endpoints.INTERNAL else default_domain(record, settings)
-        answer.append(_port(port.container_port, port.protocol, port.endpoint_type, number, domain))
-    return answer
+    found = endpoints.service_endpoints(
+        record.spec.instance_ports, given, record.name, record.namespace, settings.base_domain
+    )
+    return [_port(e.container_port, e.protocol, e.endpoint_type, e.service_port, e.domain) for e in found]
 
 
 def _port(container_port: int, protocol: str, endpoint_type: str, service_port: int, domain: str) -> Json:
