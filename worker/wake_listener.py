@@ -28,7 +28,7 @@ class WakeListener:
         fresh.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sock.bind(str(fresh))
-        fresh.chmod(0o600)
+        fresh.chmod(0o660)  # the API may be another user of our group (deploy/skylark-worker.service)
         fresh.rename(self._path)  # at once: no moment without a listener
         self._socket = sock
         threading.Thread(target=self._listen, args=(sock,), name="wake-ups", daemon=True).start()
