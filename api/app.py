@@ -38,7 +38,6 @@ def create_app(
         "skylark",
         info=openapi.INFO,
         security_schemes=openapi.SECURITY,
-        responses=openapi.ERRORS,
         validation_error_status=400,
         validation_error_model=ErrorAnswer,
         validation_error_callback=errors.refuse_parameters,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
+from http import HTTPStatus
 from typing import Any
 
 from flask import Response, render_template_string, url_for
 from flask_openapi3 import Info, OpenAPI
-from flask_openapi3.types import ResponseDict, SecuritySchemesDict
+from flask_openapi3.types import SecuritySchemesDict
 from flask_openapi3_swagger.plugins import RegisterPlugin  # type: ignore[import-untyped]
 from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore[import-untyped]
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from api import models, parameters
+from api import auth, models, parameters
 from api.answers import answer
 from orchestrator.settings import Settings
 from orchestrator.spec import ServiceSpec
@@ -29,8 +30,7 @@ INFO = Info(
 SECURITY: SecuritySchemesDict = {
     "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Token <token>`"},
 }
-NO_SECURITY: list[dict[str, list[str]]] = []
-ERRORS: ResponseDict = dict.fromkeys((400, 401, 404, 405, 413, 415, 500, 503), models.ErrorAnswer)
+ERRORS = (400, 401, 404, 405, 413, 415, 500, 503)
 
 
 def body(name: str, *, required: bool = True, types: tuple[str, ...] = ("application/json",)) -> Schema:
@@ -67,17 +67,23 @@ def _document(app: OpenAPI, settings: Settings) -> Schema:
     _add(schemas, parameters.LoginRequest, "validation")
     create, update = _requests(schemas, settings)
     schemas |= {"ServiceCreate": create, "ServiceUpdate": update}
+    document["security"] = [{"token": []}]  # every operation but those that say otherwise
     used = document["components"]["schemas"]
     used.clear()
     used.update(schemas)
-    for path in document["paths"].values():
-        for operation in path.values():
-            operation["responses"] = {code: _full(answer) for code, answer in operation["responses"].items()}
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            own = {status: said for status, said in operation["responses"].items() if status != "400"}
+            operation["responses"] = own | {status: said for status, said in _errors().items() if status not in own}
+            if not auth.needs_token(path):
+                operation["security"] = []
     return document
 
 
-def _full(response: Schema) -> Schema:
-    return {"description": "", **response}
+def _errors() -> Schema:
+    """What every operation may answer instead of what it is for."""
+    content = {"application/json": {"schema": {"$ref": _REFERENCE.format(model="ErrorAnswer")}}}
+    return {str(status): {"description": HTTPStatus(status).phrase, "content": content} for status in ERRORS}
 
 
 def _add(schemas: Schema, model: type[BaseModel], mode: JsonSchemaMode) -> Schema:

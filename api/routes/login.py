@@ -11,7 +11,7 @@ from api.bodies import login_body
 from api.context import context
 from api.errors import ApiError
 from api.models import ProfileAnswer, TokenAnswer
-from api.openapi import NO_SECURITY, body
+from api.openapi import body
 from api.parameters import NamespacePath
 from api.wire import timestamp
 
@@ -22,7 +22,6 @@ _FORMS = ("application/json", "application/x-www-form-urlencoded", "multipart/fo
 @blueprint.post(
     "/generate-api-token",
     responses={200: TokenAnswer},
-    security=NO_SECURITY,
     openapi_extensions=body("LoginRequest", types=_FORMS),
 )
 def generate_api_token() -> Response:
