@@ -1,20 +1,13 @@
-"""The engine interface on a real Docker engine: the only module that knows the docker SDK. One call per method."""
+"""The engine interface on a real Docker engine, one call per method. The connection itself is in docker_connection."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import docker.errors
-import requests
-import urllib3.exceptions
-from docker import APIClient
-from docker.transport import UnixHTTPAdapter
 
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
@@ -28,7 +21,8 @@ from orchestrator.engine.base import (
     VolumeConfig,
     VolumeFact,
 )
-from orchestrator.engine.docker_errors import readable, sort_answer, sort_connection, sort_pull, sort_start
+from orchestrator.engine.docker_connection import Connection
+from orchestrator.engine.docker_errors import sort_pull, sort_start
 from orchestrator.engine.docker_logs import log_lines
 from orchestrator.engine.docker_wire import (
     EVENT_ACTIONS,
@@ -46,20 +40,12 @@ from orchestrator.engine.loop_volumes import LoopVolumes, folder_usage_bytes
 
 _EVENTS_SILENCE_SECONDS = 60.0  # the stream can die without a word: TIMEOUT then, and the listener asks anew
 _PULL_SILENCE_SECONDS = 300.0  # a pull that says nothing for so long is given up
-Sorter = Callable[[int, str], EngineError]
-
-
-class _OnePoolAdapter(UnixHTTPAdapter):
-    """One connection pool for the socket. The SDK keeps one per address, and so reuses next to no connection."""
-
-    def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        return super().get_connection("http+docker://localhost", proxies)
 
 
 class DockerEngine:
     """`Engine` by one Docker engine at `url` (unix:///path or tcp://host:port), seeing only `installation`'s objects.
 
-    Connects with the first call, so that it can be made while the engine is down. Safe for many threads.
+    Connects with the first call: it can be made while the engine is down. Safe for many threads.
     `loop_folder`: where volumes of mode loop keep their files; None: that mode falls back to plain.
     """
 
@@ -74,14 +60,9 @@ class DockerEngine:
     ) -> None:
         self.url = url
         self.installation = installation
-        self._timeout_seconds = timeout_seconds
-        self._pool_size = pool_size
-        self._local = url.startswith("unix://")
-        self._loops = LoopVolumes(loop_folder) if loop_folder and self._local else None
-        self._lock = threading.Lock()
-        self._client: APIClient | None = None
-        self._streams: set[requests.Response] = set()
-        self._closed = threading.Event()
+        self._connection = Connection(url, timeout_seconds, pool_size)
+        self._faults, self._api = self._connection.faults, self._connection.api
+        self._loops = LoopVolumes(loop_folder) if loop_folder and self._connection.local else None
 
     def ping(self) -> None:
         with self._faults():
@@ -202,7 +183,7 @@ class DockerEngine:
     def volume_usage(self) -> Mapping[str, int]:
         """On a local engine by walking the files, else by the engine's own, slower account of all its volumes."""
         ours = self.list_volumes()
-        if self._local and all(Path(volume.mountpoint).is_dir() for volume in ours):
+        if self._connection.local and all(Path(volume.mountpoint).is_dir() for volume in ours):
             return {volume.name: folder_usage_bytes(Path(volume.mountpoint)) for volume in ours}
         with self._faults():
             volumes = self._api().df().get("Volumes") or ()
@@ -218,45 +199,25 @@ class DockerEngine:
         """
         params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "since": since_seconds}
         path = f"/containers/{container_id}/logs"
-        yield from log_lines(self._stream("GET", path, params, silence_seconds=None if follow else -1))
+        yield from log_lines(self._connection.stream("GET", path, params, silence_seconds=None if follow else -1))
 
     def events(self, since: float | None = None) -> Iterator[EngineEvent]:
+        """Raises TIMEOUT after a minute without one, since a dead stream looks the same: ask anew with `since`."""
         filters = {"type": ["container"], "label": [self._label], "event": list(EVENT_ACTIONS)}
         params: dict[str, Any] = {"filters": json.dumps(filters)}
         if since is not None:
             params["since"] = f"{since:.9f}"
-        for answer in json_lines(self._stream("GET", "/events", params, silence_seconds=_EVENTS_SILENCE_SECONDS)):
+        for answer in json_lines(
+            self._connection.stream("GET", "/events", params, silence_seconds=_EVENTS_SILENCE_SECONDS)
+        ):
             yield engine_event(answer)
 
     def close(self) -> None:
-        """Also ends the streams that other threads are reading."""
-        self._closed.set()
-        with self._lock:
-            streams, client = set(self._streams), self._client
-        for response in streams:
-            with contextlib.suppress(OSError, ValueError, RuntimeError):
-                response.raw.shutdown()
-        if client is not None:
-            client.close()
+        self._connection.close()
 
     @property
     def _label(self) -> str:
         return f"{LABEL_INSTALLATION}={self.installation}"
-
-    def _api(self) -> APIClient:
-        """The client, made by the first call that reaches the engine: it learns the version to speak."""
-        with self._lock:
-            if self._client is None:
-                client = APIClient(
-                    self.url, version="auto", timeout=self._timeout_seconds, max_pool_size=self._pool_size
-                )
-                client.trust_env = False  # no proxy and no CA bundle of the environment
-                if self._local:
-                    socket = self.url.replace("unix://", "http+unix://", 1)
-                    adapter = _OnePoolAdapter(socket, self._timeout_seconds, max_pool_size=self._pool_size)
-                    client.mount("http+docker://", adapter)
-                self._client = client
-            return self._client
 
     def _pull_messages(self, name: str, tag: str, auth: RegistryAuth | None) -> Iterator[Mapping[str, Any]]:
         credentials: dict[str, str] = {}
@@ -264,46 +225,8 @@ class DockerEngine:
             credentials = {"username": auth.username, "password": auth.password, "serveraddress": registry_host(name)}
         headers = {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()}
         params = {"fromImage": name, "tag": tag}
-        chunks = self._stream("POST", "/images/create", params, headers, _PULL_SILENCE_SECONDS, sort_pull)
+        chunks = self._connection.stream("POST", "/images/create", params, headers, _PULL_SILENCE_SECONDS, sort_pull)
         return json_lines(chunks)
-
-    def _stream(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, Any],
-        headers: Mapping[str, str] | None = None,
-        silence_seconds: float | None = -1,
-        sort: Sorter = sort_answer,
-    ) -> Iterator[bytes]:
-        """The chunks of a long answer as they come; `silence_seconds` None: it may be silent for ever, -1: as usual."""
-        silence = self._timeout_seconds if silence_seconds == -1 else silence_seconds
-        response: requests.Response | None = None
-        try:
-            with self._faults(sort):
-                api = self._api()
-                response = api.request(
-                    method,
-                    f"{api.base_url}/v{api.api_version}{path}",
-                    params=params,
-                    headers=headers,
-                    stream=True,
-                    timeout=(self._timeout_seconds, silence),
-                )
-                if response.status_code >= 400:
-                    raise sort(response.status_code, _message_of(response))
-                with self._lock:
-                    self._streams.add(response)
-                if not self._closed.is_set():
-                    yield from response.raw.stream(65536, decode_content=False)
-        except EngineError:
-            if not self._closed.is_set():  # else it is we who cut it off
-                raise
-        finally:
-            if response is not None:
-                with self._lock:
-                    self._streams.discard(response)
-                response.close()
 
     @contextlib.contextmanager
     def _forgiving(self, fault: Fault) -> Iterator[None]:
@@ -312,27 +235,3 @@ class DockerEngine:
         except EngineError as error:
             if error.fault is not fault:
                 raise
-
-    @contextlib.contextmanager
-    def _faults(self, sort: Sorter = sort_answer) -> Iterator[None]:
-        """Everything the SDK and its connection raise, as EngineError."""
-        try:
-            yield
-        except docker.errors.APIError as error:
-            raise sort(error.status_code or 500, str(error.explanation or error)) from error
-        except (
-            requests.Timeout,
-            requests.ConnectionError,
-            docker.errors.DockerException,
-            urllib3.exceptions.HTTPError,
-        ) as error:
-            raise sort_connection(self.url, error) from error
-        except (OSError, ValueError) as error:  # a torn connection, or an answer that is no JSON
-            raise EngineError(Fault.ENGINE, readable(f"unusable answer of {self.url}: {error}")) from error
-
-
-def _message_of(response: requests.Response) -> str:
-    try:
-        return str(response.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text or response.reason or str(response.status_code)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.engine.base import ContainerConfig, ContainerDetail, ContainerFact, EngineEvent, PortBinding
+from orchestrator.engine.errors import EngineError, Fault
 
 # Nothing but these of the kernel's privileges: with fewer, sshd and nginx do not start (tried one by one)
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "SYS_CHROOT", "NET_BIND_SERVICE")
@@ -163,5 +164,10 @@ def json_lines(chunks: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
-            if line.strip():
-                yield json.loads(line)
+            if not line.strip():
+                continue
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                raise EngineError(Fault.ENGINE, f"unusable answer: {line[:100]!r}") from None
+            yield answer

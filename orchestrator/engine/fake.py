@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import queue
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
@@ -26,81 +23,11 @@ from orchestrator.engine.base import (
 )
 from orchestrator.engine.docker_wire import registry_host, split_reference
 from orchestrator.engine.errors import EngineError, Fault
+from orchestrator.engine.fake_world import FakeContainer, FakeImage, FakeVolume, FakeWorld, sha256_name
 
-EPOCH_SECONDS = 1_700_000_000.0
+__all__ = ["FakeContainer", "FakeEngine", "FakeImage", "FakeVolume", "FakeWorld"]
+
 KILLED, TERMINATED, COMMAND_NOT_FOUND = 137, 143, 127
-
-
-@dataclass
-class FakeImage:
-    """An image in a fake registry, and how a container made of it behaves."""
-
-    id: str
-    digest: str
-    ignores_term: bool = False
-    exit_code: int | None = None  # ends at once with this code
-    log: tuple[tuple[str, bytes], ...] = ()  # (stream, message) written at start
-    health: str = "none"  # at start
-    commands: tuple[str, ...] = ("sh", "sleep", "true", "false")
-
-
-@dataclass
-class FakeContainer:
-    """A container as the engine keeps it."""
-
-    id: str
-    config: ContainerConfig
-    image: FakeImage
-    state: str = "created"
-    health: str = "none"
-    exit_code: int | None = None
-    oom_killed: bool = False
-    error: str = ""
-    address: str = ""
-    ports: tuple[tuple[int, str, int], ...] = ()
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    log: list[LogLine] = field(default_factory=list)
-
-
-@dataclass
-class FakeVolume:
-    """A volume: its files are whatever a test puts into `files`."""
-
-    config: VolumeConfig
-    enforced: bool = False
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-class FakeWorld:
-    """What engines share: registries, images fetched, containers, volumes and time. Give it to two FakeEngines."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.changed = threading.Condition(self.lock)
-        self.registry: dict[str, FakeImage] = {}  # "host/name:tag" and "host/name@sha256:..." -> image
-        self.broken_hosts: dict[str, Fault] = {}  # registry host -> how a pull from it fails
-        self.passwords: dict[str, RegistryAuth] = {}  # registry host -> what it wants
-        self.images: dict[str, FakeImage] = {}  # by id: those the engine has
-        self.containers: dict[str, FakeContainer] = {}
-        self.volumes: dict[str, FakeVolume] = {}
-        self.listeners: list[tuple[str, queue.SimpleQueue[EngineEvent | None]]] = []
-        self.history: deque[tuple[str, EngineEvent]] = deque(maxlen=256)
-        self.now: Callable[[], float] = _clock()
-        self._numbers = itertools.count(1)
-
-    def number(self) -> int:
-        """A fresh number, for ids, ports and addresses."""
-        return next(self._numbers)
-
-    def push(self, ref: str, version: str = "1", **behaviour: Any) -> FakeImage:
-        """Put an image under `ref` (name:tag); pushing another `version` moves the tag. Behaviour as in FakeImage."""
-        name, _ = split_reference(ref)
-        image = FakeImage(id=_sha(f"{name} {version} id"), digest=_sha(f"{name} {version} digest"), **behaviour)
-        with self.lock:
-            self.registry[ref] = image
-            self.registry[f"{name}@{image.digest}"] = image
-        return image
 
 
 class FakeEngine:
@@ -206,7 +133,7 @@ class FakeEngine:
             for mount in config.mounts:  # as Docker does, silently and without labels
                 bare = VolumeConfig(mount.volume_name, {}, 0)
                 self.world.volumes.setdefault(mount.volume_name, FakeVolume(bare))
-            container_id = _sha(f"container {self.world.number()}").removeprefix("sha256:")
+            container_id = sha256_name(f"container {self.world.number()}").removeprefix("sha256:")
             container = FakeContainer(container_id, replace(config, labels=labels), image)
             self.world.containers[container_id] = container
             self._tell("create", container)
@@ -381,13 +308,3 @@ def _fact(c: FakeContainer) -> ContainerFact:
 
 def _volume_fact(volume: FakeVolume) -> VolumeFact:
     return VolumeFact(volume.config.name, volume.config.labels, volume.enforced, f"/fake/{volume.config.name}")
-
-
-def _clock() -> Callable[[], float]:
-    """Time that goes on by a millisecond with every look: always the same in every run."""
-    ticks = itertools.count(1)
-    return lambda: EPOCH_SECONDS + next(ticks) / 1000
-
-
-def _sha(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,104 @@
+"""What engines in memory share: registries, images, containers, volumes and time."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from orchestrator.engine.base import ContainerConfig, EngineEvent, LogLine, RegistryAuth, VolumeConfig
+from orchestrator.engine.docker_wire import split_reference
+from orchestrator.engine.errors import Fault
+
+EPOCH_SECONDS = 1_700_000_000.0
+
+
+@dataclass
+class FakeImage:
+    """An image in a fake registry, and how a container made of it behaves."""
+
+    id: str
+    digest: str
+    ignores_term: bool = False
+    exit_code: int | None = None  # ends at once with this code
+    log: tuple[tuple[str, bytes], ...] = ()  # (stream, message) written at start
+    health: str = "none"  # at start
+    commands: tuple[str, ...] = ("sh", "sleep", "true", "false")
+
+
+@dataclass
+class FakeContainer:
+    """A container as the engine keeps it."""
+
+    id: str
+    config: ContainerConfig
+    image: FakeImage
+    state: str = "created"
+    health: str = "none"
+    exit_code: int | None = None
+    oom_killed: bool = False
+    error: str = ""
+    address: str = ""
+    ports: tuple[tuple[int, str, int], ...] = ()
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    log: list[LogLine] = field(default_factory=list)
+
+
+@dataclass
+class FakeVolume:
+    """A volume: its files are whatever a test puts into `files`."""
+
+    config: VolumeConfig
+    enforced: bool = False
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class FakeWorld:
+    """What engines share: registries, images fetched, containers, volumes and time. Give it to two FakeEngines."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.registry: dict[str, FakeImage] = {}  # "host/name:tag" and "host/name@sha256:..." -> image
+        self.broken_hosts: dict[str, Fault] = {}  # registry host -> how a pull from it fails
+        self.passwords: dict[str, RegistryAuth] = {}  # registry host -> what it wants
+        self.images: dict[str, FakeImage] = {}  # by id: those the engine has
+        self.containers: dict[str, FakeContainer] = {}
+        self.volumes: dict[str, FakeVolume] = {}
+        self.listeners: list[tuple[str, queue.SimpleQueue[EngineEvent | None]]] = []
+        self.history: deque[tuple[str, EngineEvent]] = deque(maxlen=256)
+        self.now: Callable[[], float] = _clock()
+        self._numbers = itertools.count(1)
+
+    def number(self) -> int:
+        """A fresh number, for ids, ports and addresses."""
+        return next(self._numbers)
+
+    def push(self, ref: str, version: str = "1", **behaviour: Any) -> FakeImage:
+        """Put an image under `ref` (name:tag); pushing another `version` moves the tag. Behaviour as in FakeImage."""
+        name, _ = split_reference(ref)
+        image = FakeImage(
+            id=sha256_name(f"{name} {version} id"), digest=sha256_name(f"{name} {version} digest"), **behaviour
+        )
+        with self.lock:
+            self.registry[ref] = image
+            self.registry[f"{name}@{image.digest}"] = image
+        return image
+
+
+def _clock() -> Callable[[], float]:
+    """Time that goes on by a millisecond with every look: always the same in every run."""
+    ticks = itertools.count(1)
+    return lambda: EPOCH_SECONDS + next(ticks) / 1000
+
+
+def sha256_name(text: str) -> str:
+    """`sha256:<64 hex>` of the text: an id that is the same in every run."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
