@@ -55,7 +55,7 @@ def build(client: docker.APIClient, name: str) -> tuple[str, ...]:
     for recipe in RECIPES[name]:
         local = f"skylark-test/{name}:{recipe.tag}"
         files = _files(name)
-        key = _key(files, recipe, client.inspect_image(base)["Id"] if base else "")
+        key = _key(files, recipe, client.inspect_image(base)["Config"]["Labels"][LABEL_KEY] if base else "")
         if not _tag_built(client, key, local):
             _build(client, files, recipe, key, local)
         built.append(local)
@@ -92,8 +92,8 @@ def _files(name: str) -> dict[str, bytes]:
     return files
 
 
-def _key(files: dict[str, bytes], recipe: Recipe, base_id: str) -> str:
-    content = hashlib.sha256(f"{recipe.dockerfile} {recipe.version} {base_id}".encode())
+def _key(files: dict[str, bytes], recipe: Recipe, base_key: str) -> str:
+    content = hashlib.sha256(f"{recipe.dockerfile} {recipe.version} {base_key}".encode())
     for path, data in files.items():
         content.update(path.encode() + b"\0" + hashlib.sha256(data).digest())
     return content.hexdigest()

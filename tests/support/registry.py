@@ -134,7 +134,7 @@ def forget_images(client: docker.APIClient, host: str) -> None:
         for name in (image.get("RepoTags") or []) + (image.get("RepoDigests") or []):
             if mine.fullmatch(name):
                 try:
-                    client.remove_image(name, force=True)
+                    client.remove_image(name)
                 except docker.errors.APIError as error:
                     if error.status_code not in (404, 409):  # gone with its last tag, or still used
                         raise
