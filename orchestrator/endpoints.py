@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 HTTP = "http-endpoint"
@@ -13,6 +14,17 @@ ENDPOINT_TYPES = (TCP, HTTP, DIRECT, INTERNAL)
 
 HTTP_SERVICE_PORT = 80
 SERVICE_PORTS = range(10000, 65536)  # where tcp- and internal-endpoints get theirs
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A port of a service as others reach it, balanced over its instances."""
+
+    container_port: int
+    protocol: str
+    endpoint_type: str
+    domain: str
+    service_port: int
 
 
 class Port(Protocol):
@@ -61,3 +73,23 @@ def default_domain_name(service_name: str, namespace: str, base_domain: str) -> 
 def internal_domain_name(service_name: str, namespace: str, base_domain: str) -> str:
     """`test`, `madams`, `skylark.local` -> `test-madams.internal.skylark.local`."""
     return f"{service_name}-{namespace}.internal.{base_domain}"
+
+
+def service_endpoints(
+    ports: Iterable[Port], given: Mapping[tuple[int, str], int], name: str, namespace: str, base_domain: str
+) -> tuple[Endpoint, ...]:
+    """The endpoints of a service in the order given; direct ones belong to each instance instead.
+
+    `given`: (container_port, endpoint_type) -> service port. An endpoint without one yet is left out: a client that
+    links to the service would wait for it in vain.
+    """
+    found = []
+    for port in ports:
+        kind = port.endpoint_type
+        number = HTTP_SERVICE_PORT if kind == HTTP else given.get((port.container_port, kind))
+        if kind == DIRECT or number is None:
+            continue
+        domain_name = internal_domain_name if kind == INTERNAL else default_domain_name
+        domain = domain_name(name, namespace, base_domain)
+        found.append(Endpoint(port.container_port, port.protocol, kind, domain, number))
+    return tuple(found)

@@ -25,8 +25,19 @@ class JobMaker:
 
     settings: Settings
 
-    def make(self, loaded: Loaded, action: Action, instance: Instance | None, spec: ServiceSpec, engine: Engine) -> Job:
-        """`spec` is that of the revision the action launches, else the service's own."""
+    def make(
+        self,
+        loaded: Loaded,
+        action: Action,
+        instance: Instance | None,
+        spec: ServiceSpec | None,
+        engine: Engine,
+        link_variables: Mapping[str, str],
+    ) -> Job:
+        """`spec` is that of the revision the action launches, else the service's own; `link_variables` of its links.
+
+        Only a launch can't do without its spec: what can't be read must still be ended.
+        """
         desired = loaded.desired
         key = {Pull: f"pull:{loaded.uuid}", ReleaseVolumes: f"volumes:{loaded.uuid}"}.get(type(action))
         job = Job(
@@ -47,8 +58,8 @@ class JobMaker:
             return replace(job, image_ref=ref, auth=registry_auth(ref, self.settings.registries))
         if isinstance(action, Launch | Resume) and instance is not None:
             revision = target_revision(desired)
-            assert revision is not None, "the planner launches only what has an image"
-            return self._launch(job, loaded, instance, spec, revision)
+            assert revision is not None and spec is not None, "the planner launches only what has an image"
+            return self._launch(job, loaded, instance, spec, revision, link_variables)
         return job
 
     def volumes_wanted(self, loaded: Loaded, slot: int, spec: ServiceSpec) -> Mapping[str, tuple[str, int]]:
@@ -59,7 +70,15 @@ class JobMaker:
             for config, volume in zip(configs, spec.volumes, strict=True)
         }
 
-    def _launch(self, job: Job, loaded: Loaded, instance: Instance, spec: ServiceSpec, revision: Revision) -> Job:
+    def _launch(
+        self,
+        job: Job,
+        loaded: Loaded,
+        instance: Instance,
+        spec: ServiceSpec,
+        revision: Revision,
+        link_variables: Mapping[str, str],
+    ) -> Job:
         settings = self.settings
         config = container_config(
             spec=spec,
@@ -77,6 +96,7 @@ class JobMaker:
             log_max_size=settings.container_log_max_size,
             log_max_file=settings.container_log_max_file,
             stop_grace_seconds=job.grace_seconds,
+            link_variables=link_variables,
         )
         return replace(job, config=config, volumes=self._volumes(loaded, instance.slot, spec), revision=revision.number)
 
@@ -90,8 +110,8 @@ class JobMaker:
             mode=self.settings.volume_mode,
         )
 
-    def _grace_seconds(self, spec: ServiceSpec) -> int:
-        wished = spec.deployment_preference.get("stop_grace_seconds")
+    def _grace_seconds(self, spec: ServiceSpec | None) -> int:
+        wished = spec.deployment_preference.get("stop_grace_seconds") if spec else None
         return min(int(wished), MAX_GRACE_SECONDS) if wished is not None else self.settings.stop_grace_seconds
 
 

@@ -16,9 +16,11 @@ from orchestrator.decision import Decision, Write, decide
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job
+from orchestrator.links import link_variables
 from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
 from orchestrator.sight import Observer, Sight
+from orchestrator.spec import ServiceSpec
 from orchestrator.store.database import session_scope
 from orchestrator.store.orphans import Orphans
 from orchestrator.store.pass_writes import PassWrites
@@ -197,8 +199,13 @@ class Reconciler:
                             wanted=wanted,
                         )
                     )
-            jobs.append(self._job_maker.make(decision.loaded, action, instance, spec, sight.engine))
+            links = self._link_variables(reads, decision.loaded, spec) if isinstance(action, Launch | Resume) else {}
+            jobs.append(self._job_maker.make(decision.loaded, action, instance, spec, sight.engine, links))
         return jobs
+
+    def _link_variables(self, reads: PassReads, loaded: Loaded, spec: ServiceSpec) -> dict[str, str]:
+        links, base_domain = spec.linked_to_apps, self._job_maker.settings.base_domain
+        return link_variables(links, reads.linked_endpoints(loaded.desired.namespace, links, base_domain))
 
     def _tell_engines(self, sights: dict[str, Sight]) -> list[Write]:
         """An event when an engine stops answering, and one when it is back."""

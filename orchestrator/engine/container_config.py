@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from orchestrator.endpoints import default_domain_name, exposed_ports, published_ports
 from orchestrator.engine.base import (
@@ -52,6 +53,7 @@ def container_config(
     log_max_size: str = "10m",
     log_max_file: int = 3,
     stop_grace_seconds: int = 10,
+    link_variables: Mapping[str, str] | None = None,
 ) -> ContainerConfig:
     """The container of one instance. `base_domain`: where the default domain names of services end.
 
@@ -69,7 +71,10 @@ def container_config(
             LABEL_SLOT: str(slot),
             LABEL_REVISION: fingerprint,
         },
-        environment=environment(spec, namespace, instance_uuid, slot, base_domain),
+        environment={
+            **(link_variables or {}),
+            **environment(spec, namespace, instance_uuid, slot, base_domain),
+        },
         command=spec.command_words or None,
         entrypoint=spec.entrypoint_words or None,
         ports=tuple(

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
+from orchestrator.endpoints import Endpoint, service_endpoints
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
 from orchestrator.status import Status
-from orchestrator.store.schema import InstanceRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
+from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
+
+
+_WITHOUT_SPEC = defer(RevisionRow.spec)  # the largest column, and only a launch needs it
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,30 @@ class Loaded:
         return f"{self.desired.namespace}/{self.desired.name}"
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A service whose rows make no sense: nothing is done to it, but its status says so."""
+
+    uuid: str
+    full_name: str
+    generation: int
+    observed_generation: int
+    shown: Status
+    error: str
+
+
 R = TypeVar("R", bound=Any)
 
 
 class PassReads:
-    """Reads for passes and plans; a handful of queries however many services."""
+    """Reads for passes and plans; a handful of queries however many services.
+
+    `unreadable`: what the last `load` left out of its answer.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.unreadable: list[Unreadable] = []
 
     def load(self, uuids: Collection[str] | None = None) -> list[Loaded]:
         """These services (None: all), the deleted ones that are not purged yet included; oldest first."""
@@ -58,17 +78,14 @@ class PassReads:
         instances = self._instances(uuids)
         slots = self._slots(uuids)
         volumes = self._volumes([row.uuid for row in rows if row.deleted_at])
-        return [
-            _loaded(
-                row,
-                revisions[row.uuid],
-                fallbacks.get(row.uuid),
-                instances[row.uuid],
-                slots[row.uuid],
-                volumes[row.uuid],
-            )
-            for row in rows
-        ]
+        found, self.unreadable = [], []
+        for row in rows:
+            parts = fallbacks.get(row.uuid), instances[row.uuid], slots[row.uuid], volumes[row.uuid]
+            try:
+                found.append(_loaded(row, revisions[row.uuid], *parts))
+            except (LookupError, ValueError, TypeError) as error:
+                self.unreadable.append(_unreadable(row, error))
+        return found
 
     def spec_of(self, service_uuid: str, revision: int) -> ServiceSpec:
         """The whole spec as of that revision. Raises LookupError when it is not kept any more."""
@@ -76,6 +93,24 @@ class PassReads:
         if row is None:
             raise LookupError(f"revision {revision} of service {service_uuid} is not kept")
         return ServiceSpec.model_validate(row.spec)
+
+    def linked_endpoints(
+        self, namespace: str, names: Collection[str], base_domain: str
+    ) -> Mapping[str, tuple[Endpoint, ...]]:
+        """The endpoints of these services of a namespace, by name, as far as they are there."""
+        if not names:
+            return {}
+        query = select(ServiceRow).where(ServiceRow.name_key.in_([f"{namespace}/{name}" for name in names]))
+        rows = self._session.scalars(query).all()
+        given: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
+        for port in self._session.scalars(select(PortRow).where(PortRow.service_uuid.in_([row.uuid for row in rows]))):
+            given[port.service_uuid][port.container_port, port.endpoint_type] = port.service_port
+        return {
+            row.name: service_endpoints(
+                ServiceSpec.model_validate(row.spec).instance_ports, given[row.uuid], row.name, namespace, base_domain
+            )
+            for row in rows
+        }
 
     def revision_numbers(self, service_uuid: str) -> Mapping[str, int]:
         """Revision number by fingerprint, the newest where several share one."""
@@ -94,9 +129,8 @@ class PassReads:
         return query if uuids is None else query.where(column.in_(list(uuids)))
 
     def _wanted_revisions(self, uuids: Collection[str] | None) -> dict[str, RevisionRow]:
-        query = select(RevisionRow).join(
-            ServiceRow, (ServiceRow.uuid == RevisionRow.service_uuid) & (ServiceRow.revision == RevisionRow.number)
-        )
+        wanted = (ServiceRow.uuid == RevisionRow.service_uuid) & (ServiceRow.revision == RevisionRow.number)
+        query = select(RevisionRow).options(_WITHOUT_SPEC).join(ServiceRow, wanted)
         return {row.service_uuid: row for row in self._session.scalars(self._of(query, ServiceRow.uuid, uuids))}
 
     def _fallbacks(self, uuids: Sequence[str]) -> dict[str, RevisionRow]:
@@ -105,6 +139,7 @@ class PassReads:
             return {}
         query = (
             select(RevisionRow)
+            .options(_WITHOUT_SPEC)
             .where(RevisionRow.service_uuid.in_(uuids), RevisionRow.image_id.is_not(None))
             .order_by(RevisionRow.number)
         )
@@ -168,6 +203,17 @@ def _loaded(
         delete_volumes=row.delete_volumes,
         volumes=tuple(volumes),
         slots_noted=bool(slots),
+    )
+
+
+def _unreadable(row: ServiceRow, error: Exception) -> Unreadable:
+    return Unreadable(
+        uuid=row.uuid,
+        full_name=f"{row.namespace}/{row.name}",
+        generation=row.generation,
+        observed_generation=row.observed_generation,
+        shown=Status(row.current_status, row.is_deploying, row.status_reason),
+        error=f"{type(error).__name__}: {error}",
     )
 
 
