@@ -8,6 +8,7 @@ from typing import Any
 from flask import request
 
 from api.errors import ApiError
+from orchestrator.spec_maps import check_depth
 from orchestrator.spec_text import shown
 
 # curl -d says "form" of JSON text, old clients say nothing at all
@@ -53,7 +54,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _parse(raw: bytes) -> Any:
     try:
-        return json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
+        value = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the body is not UTF-8: byte {error.start} is wrong", code="malformed") from None
     except json.JSONDecodeError as error:
@@ -63,6 +64,11 @@ def _parse(raw: bytes) -> Any:
         raise ApiError(400, "the body is nested too deeply", code="malformed") from None
     except ValueError as error:
         raise ApiError(400, f"the body is not JSON: {error}", code="malformed") from None
+    try:
+        check_depth(value)
+    except ValueError as error:
+        raise ApiError(400, f"the body {error}", code="malformed") from None
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -60,6 +60,8 @@ def not_found(what: str) -> ApiError:
 def refusal(error: ApiError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a request that cannot be served."""
     fields = {path: list(faults) for path, faults in error.fields.items()}
+    if error.status == 401:
+        headers = {"WWW-Authenticate": "Token", **(headers or {})}
     body = {"error": {"code": error.code, "message": error.message, "fields": fields}}
     return answer(body, error.status, headers)
 

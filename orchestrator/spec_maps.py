@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.spec_text import dns_label, shown, text, whole
 
 _ENV_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 _ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+MAX_DEPTH = 50  # arrays and objects inside one another
 ENV_MAX_COUNT = 1000
 ENV_MAX_BYTES = 256 * 1024
 ENV_VALUE_MAX_BYTES = 96 * 1024  # below what Linux takes as one string of an environment
@@ -47,9 +49,26 @@ def _from_json(value: Any) -> Any:
     if not value.strip():
         return None
     try:
-        return json.loads(value, parse_constant=_no_constant)
+        read = json.loads(value, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise ValueError(f"{shown(value)} is a text that holds no JSON") from None
+    check_depth(read)
+    return read
+
+
+def check_depth(value: Any) -> None:
+    """Raise ValueError when arrays and objects are nested deeper than MAX_DEPTH."""
+    layer, depth = [value], 0
+    while layer := [inner for outer in layer for inner in _inside(outer)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise ValueError(f"is nested too deeply; at most {MAX_DEPTH} levels are allowed")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _no_constant(name: str) -> Any:

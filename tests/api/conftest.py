@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 from api.app import create_app
 from orchestrator.logs.store import LogStore, NewLine
 from orchestrator.settings import Settings
-from orchestrator.store.database import make_engine, make_sessions, migrate
+from orchestrator.store.database import make_engine, make_sessions
 from orchestrator.store.schema import InstanceRow, VolumeRow
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -106,8 +106,8 @@ class Api:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, installation="test", admin_token=TOKEN)
+def settings(tmp_path: Path, sqlite_url: str) -> Settings:
+    return Settings(home=tmp_path, installation="test", admin_token=TOKEN, database_url=sqlite_url)
 
 
 @pytest.fixture
@@ -121,8 +121,13 @@ def legacy_api(settings: Settings) -> Iterator[Api]:
     yield from _api(replace(settings, legacy_empty_answers=True))
 
 
+@pytest.fixture
+def postgres_api(settings: Settings, postgres_url: str) -> Iterator[Api]:
+    """An API on PostgreSQL."""
+    yield from _api(replace(settings, database_url=postgres_url))
+
+
 def _api(settings: Settings) -> Iterator[Api]:
-    migrate(settings.sqlalchemy_url)
     engine = make_engine(settings.sqlalchemy_url)
     logs = LogStore(settings.log_store_path)
     woken: list[str] = []
@@ -132,5 +137,7 @@ def _api(settings: Settings) -> Iterator[Api]:
     assert isinstance(client, Caller)
     made = Api(app, client, make_sessions(engine), logs, woken)
     yield made
+    with app.app_context():
+        app.extensions["sqlalchemy"].engine.dispose()
     logs.close()
     engine.dispose()

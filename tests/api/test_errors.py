@@ -36,6 +36,7 @@ def error_of(response: Any) -> dict[str, Any]:
         (b'"x"', "is not an object"),
         (b"5", "is not an object"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"volumes": ' + b"[" * 900 + b"]" * 900 + b"}", "nested too deeply; at most 50"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
     ],
     ids=lambda value: str(value)[:30],

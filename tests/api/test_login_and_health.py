@@ -28,6 +28,7 @@ def test_missing_or_wrong_token_is_401(api: Api, path: str, header: str | None) 
     response = api.client.get(path, token=None, headers=headers)
 
     assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Token"
     assert response.get_json()["error"]["code"] == "unauthorized"
     assert TOKEN not in response.text
 

@@ -42,6 +42,11 @@ def try_operation(operation: Any, *, found: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("found", [False, True], ids=["any names", "an existing service"])
 def test_generated_requests_get_documented_answers(api: Api, found: bool) -> None:
+    run_all(api, found=found)
+
+
+def run_all(api: Api, *, found: bool) -> None:
+    """Generated requests to every operation of the document."""
     api.create("web", "ns", instance_ports=[{"container_port": 22}], volumes=[{"app_volume_dir": "/data"}])
     schema = schemathesis.openapi.from_wsgi("/openapi.json", api.app)
     operations = [result.ok() for result in schema.get_all_operations()]

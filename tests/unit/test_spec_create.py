@@ -185,6 +185,7 @@ def test_value_is_read_as_it_was_meant(field: str, given: Any, read: Any) -> Non
         ("deployment_preference", {"stop_grace_seconds": 4000}, "0 to 3600"),
         ("deployment_preference", {"x": "y" * 20_000}, "at most 16384"),
         ("deployment_preference", {"x": ["\x00"]}, "NUL"),
+        ("deployment_preference", '{"x": ' + "[" * 60 + "]" * 60 + "}", "nested too deeply"),
         ("deployment_preference", {"x": "\ud800"}, "surrogate"),
     ],
     ids=short,
