@@ -43,11 +43,17 @@ def absorb(instance: Instance, fact: ContainerFact | None, now: datetime) -> Ins
     if phase is Phase.RUNNING and instance.started_at is None:
         seen = replace(seen, started_at=now)
     if phase is Phase.EXITED and instance.phase is not Phase.EXITED:
-        reason = instance.reason if instance.phase is Phase.STOPPING else f"exit code {fact.exit_code}"
+        reason = instance.reason if instance.phase is Phase.STOPPING else _ending(fact.exit_code)
         seen = replace(seen, exit_code=fact.exit_code, finished_at=now, reason=reason)
     if phase is Phase.REMOVING and instance.phase in _WENT_BY_ITSELF:
         seen = replace(seen, finished_at=now, reason=_BY_SOMEBODY)
     return seen
+
+
+def _ending(exit_code: int | None) -> str:
+    """The exit code, in words where shells and init programs have agreed on a meaning."""
+    meaning = {126: ": command can't be executed", 127: ": command not found"}.get(exit_code or 0, "")
+    return f"exit code {exit_code}{meaning}"
 
 
 def _without_container(instance: Instance, now: datetime) -> Instance:

@@ -63,10 +63,12 @@ class Bookkeeper:
                 "pull_failed", retry.reason, service=service, image=job.image_ref, failures=retry.failures, fault=error
             )
             return
-        done = {"recheck_image": False, "pull_failures": 0, "pull_retry_at": None, "pull_reason": ""}
+        revision = session.get(RevisionRow, (job.service_uuid, job.revision))
+        done: dict[str, object] = {"pull_failures": 0, "pull_retry_at": None, "pull_reason": ""}
+        if revision is None or revision.image_ref == job.image_ref:  # a fetch by digest tells nothing of the tag
+            done["recheck_image"] = False
         writes.set_service(job.service_uuid, job.generation, **done)
         writes.set_service(job.service_uuid, image_missing=False)
-        revision = session.get(RevisionRow, (job.service_uuid, job.revision))
         if revision is None:
             return
         if revision.image_id is None:
@@ -78,6 +80,8 @@ class Bookkeeper:
                 return
             reason = f"{job.image_ref} moved to {image.image_id[:19]}: revision {moved}"
         else:
+            reason = f"{image.image_id[:19]} is there: {job.action.reason}"
+            writes.event("image_fetched", reason, service=service, image=job.image_ref, digest=image.image_digest)
             return
         writes.clear_slots(job.service_uuid)
         writes.event("image_resolved", reason, service=service, image=job.image_ref, digest=image.image_digest)
@@ -97,6 +101,8 @@ class Bookkeeper:
         if outcome.error.fault is Fault.IMAGE_MISSING:
             writes.close_instance(job.instance_uuid, reason="the engine lost the image")
             writes.set_service(job.service_uuid, image_missing=True)
+            image = job.config.image_id if job.config else ""
+            writes.event("image_lost", f"the engine has no {image[:19]} any more", service=service, image=image)
             return
         row = session.get(SlotRow, (job.service_uuid, slot))
         retry, fault = self._after(Retry(row.failures if row else 0), outcome.error, now)

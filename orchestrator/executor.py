@@ -20,7 +20,7 @@ from orchestrator.steps import Revoked, Steps
 log = logging.getLogger("skylark.reconciler")
 
 _STOP_THREADS = 64  # graceful stops only wait
-_PULL_THREADS = 4
+_PULL_THREADS = 16  # of each registry: pulls only wait too, and one that hangs must not hold up another registry's
 
 
 class Executor:
@@ -49,7 +49,7 @@ class Executor:
         self._launches = ThreadPoolExecutor(parallelism, "launch")
         self._removals = ThreadPoolExecutor(parallelism, "remove")
         self._stops = ThreadPoolExecutor(_STOP_THREADS, "stop")
-        self._pullers = ThreadPoolExecutor(_PULL_THREADS, "pull")
+        self._pullers: dict[str, ThreadPoolExecutor] = {}  # by registry
 
     def busy(self) -> frozenset[str]:
         """Keys of all jobs whose outcome was not acknowledged yet."""
@@ -88,7 +88,7 @@ class Executor:
         Pulls and graceful stops may take minutes, and only wait: the engine goes on with them, and the next worker
         sees what came of them.
         """
-        for pool in (self._pullers, self._stops):
+        for pool in (*self._pullers.values(), self._stops):
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in (self._launches, self._removals):
             pool.shutdown(wait=True, cancel_futures=True)
@@ -96,7 +96,10 @@ class Executor:
     def _pool(self, job: Job) -> ThreadPoolExecutor:
         match job.action:
             case Pull():
-                return self._pullers
+                registry = job.image_ref.partition("/")[0]
+                if registry not in self._pullers:
+                    self._pullers[registry] = ThreadPoolExecutor(_PULL_THREADS, f"pull {registry}")
+                return self._pullers[registry]
             case Launch() | Resume():
                 return self._launches
             case Stop():

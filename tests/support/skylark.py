@@ -24,7 +24,7 @@ from tests.support.registry import Registry, free_port
 
 TOKEN = "the-token-of-the-tests"
 WORKER = (sys.executable, "-m", "worker")
-_LOG_TAIL = 12_000  # characters of each process's log that a failed test shows
+_LOG_TAIL = 6_000  # characters of each process's log that a failed test shows
 _QUICK = {"SKYLARK_TICK_SECONDS": "1", "SKYLARK_STOP_GRACE_SECONDS": "3"}
 
 
