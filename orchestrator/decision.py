@@ -13,7 +13,7 @@ from orchestrator.backoff import after_death
 from orchestrator.engine.base import ContainerFact
 from orchestrator.planner import plan
 from orchestrator.state import Instance, Observed, Phase, Retry
-from orchestrator.status import status
+from orchestrator.status import Status, status
 from orchestrator.store.pass_writes import PassWrites
 from orchestrator.store.passes import Loaded
 
@@ -26,6 +26,7 @@ class Decision:
 
     loaded: Loaded
     observed: Observed
+    status: Status
     plan: Plan = field(default_factory=Plan)
     writes: list[Write] = field(default_factory=list)
     actions: list[tuple[Action, Instance | None]] = field(default_factory=list)
@@ -44,14 +45,17 @@ def decide(
     now: datetime,
     new_uuid: Callable[[], str],
 ) -> Decision:
-    """Absorb, plan, and turn the plan into writes and actions. `trouble`: why the engine showed nothing."""
-    decision = Decision(loaded, loaded.observed)
+    """Absorb, plan, and turn the plan into writes and actions. `trouble`: why the engine showed nothing.
+
+    The status is decided here and told by `tell_status`, after the actions were made ready.
+    """
+    decision = Decision(loaded, loaded.observed, loaded.shown)
     if trouble:
         decision.observed = replace(loaded.observed, reachable=False, trouble=trouble)
     else:
         decision.observed = _absorbed(decision, facts, busy, now)
     decision.plan = plan(loaded.desired, decision.observed, now)
-    _tell_status(decision, now)
+    decision.status = status(loaded.desired, decision.observed, decision.plan, now)
     for action in decision.plan.actions:
         _prepare(decision, action, now, new_uuid)
     if not loaded.desired.started and loaded.slots_noted and not decision.observed.instances:
@@ -98,12 +102,11 @@ def _tell_death(decision: Decision, instance: Instance, retry: Retry) -> None:
     decision.writes.append(write)
 
 
-def _tell_status(decision: Decision, now: datetime) -> None:
-    """A status that differs from the one shown is written; an unchanged one costs nothing."""
+def tell_status(decision: Decision, now_status: Status) -> bool:
+    """A status that differs from the one shown is written; an unchanged one costs nothing. Whether it differs."""
     loaded, desired = decision.loaded, decision.loaded.desired
-    now_status = status(desired, decision.observed, decision.plan, now)
     if now_status == loaded.shown and loaded.observed_generation == desired.generation:
-        return
+        return False
     decision.writes.append(lambda w: w.set_status(loaded.uuid, desired.generation, now_status))
     if now_status.current_status != loaded.shown.current_status:
         decision.writes.append(
@@ -115,6 +118,7 @@ def _tell_status(decision: Decision, now: datetime) -> None:
                 now=now_status.current_status,
             )
         )
+    return True
 
 
 def _prepare(decision: Decision, action: Action, now: datetime, new_uuid: Callable[[], str]) -> None:

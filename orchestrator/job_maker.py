@@ -58,7 +58,8 @@ class JobMaker:
             return replace(job, image_ref=ref, auth=registry_auth(ref, self.settings.registries))
         if isinstance(action, Launch | Resume) and instance is not None:
             revision = target_revision(desired)
-            assert revision is not None and spec is not None, "the planner launches only what has an image"
+            assert revision is not None, "the planner launches only what has an image"
+            assert spec is not None, "a launch needs its spec"
             return self._launch(job, loaded, instance, spec, revision, link_variables)
         return job
 

@@ -12,19 +12,21 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.actions import Action, Launch, Purge, Resume
 from orchestrator.bookkeeper import Bookkeeper
-from orchestrator.decision import Decision, Write, decide
+from orchestrator.decision import Decision, Write, decide, tell_status
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job
 from orchestrator.links import link_variables
 from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
+from orchestrator.shares import Share, describe, internal_error, unplanned, write_apart
 from orchestrator.sight import Observer, Sight
 from orchestrator.spec import ServiceSpec
+from orchestrator.state import Instance, Phase
 from orchestrator.store.database import session_scope
 from orchestrator.store.orphans import Orphans
 from orchestrator.store.pass_writes import PassWrites
-from orchestrator.store.passes import Loaded, PassReads
+from orchestrator.store.passes import Loaded, PassReads, Unreadable
 from orchestrator.strays import StrayFinder
 
 log = logging.getLogger("skylark.reconciler")
@@ -100,18 +102,18 @@ class Reconciler:
         # Busy is asked before the list: what was under way then may not show in it yet, and is left alone.
         busy = self._executor.busy()
         sights = self._observer.look(sorted(set(self._region_engines.values())))
-        jobs: list[Job] = []
-        writes: list[Write] = self._tell_engines(sights)
+        shares = [Share("engines", self._tell_engines(sights))]
         with session_scope(self._sessions) as session:
             reads = PassReads(session)
             services = reads.load(wanted)
-            for loaded in services:
-                self._service(reads, loaded, sights, busy, now, report, writes, jobs)
+            shares += [self._service(reads, loaded, sights, busy, now, report) for loaded in services]
+            shares += [self._unreadable(service) for service in reads.unreadable]
             if full:
-                stray_writes, stray_jobs = self._strays.find(reads, services, sights, self._region_engines, busy)
-                writes += stray_writes
-                jobs += stray_jobs + removal_jobs(Orphans(session).to_remove(), sights, self._region_engines)
-        self._commit(writes, now, report)
+                strays = self._strays.find(reads, services, sights, self._region_engines, busy)
+                orphans = removal_jobs(Orphans(session).to_remove(), sights, self._region_engines)
+                shares += [Share("strays", *strays), Share("orphaned volumes", jobs=orphans)]
+        jobs = self._commit(shares, now, report)
+        self._troubles = {url: sight.trouble for url, sight in sights.items()}
         for job in jobs:
             self._executor.submit(job)
         report.services, report.actions = len(services), len(jobs)
@@ -127,7 +129,8 @@ class Reconciler:
         if outcomes:
             with session_scope(self._sessions, write=True) as session:
                 for outcome in outcomes:
-                    self._bookkeeper.record(session, outcome, now)
+                    record = partial(self._bookkeeper.record, session, outcome, now)
+                    write_apart(session, f"{outcome.job.verb} of {outcome.job.service_name}", record)
             report.wrote = True
             self._executor.acknowledge(outcomes)
         return {outcome.job.service_uuid for outcome in outcomes}
@@ -140,68 +143,73 @@ class Reconciler:
         busy: frozenset[str],
         now: datetime,
         report: PassReport,
-        writes: list[Write],
-        jobs: list[Job],
-    ) -> None:
-        """One service; whatever goes wrong with it stays with it."""
+    ) -> Share:
+        """One service; whatever goes wrong with it stays with it, and is said in its status."""
         url = self._region_engines.get(loaded.region)
         sight = sights.get(url) if url else None
         trouble = sight.trouble if sight else f"region {loaded.region!r} is not in the configuration any more"
         try:
             decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid)
-            service_jobs = self._ready(reads, decision, sight) if sight else []
-        except Exception:
-            log.exception("planning failed: %s", loaded.full_name)
-            return
-        writes += decision.writes
-        jobs += service_jobs
+        except Exception as error:
+            return unplanned(loaded, loaded.desired.generation, describe(error), error)
+        service_jobs, faults = self._ready(reads, decision, sight) if sight else ([], [])
+        shown = internal_error(describe(faults[0])) if faults else decision.status
+        if tell_status(decision, shown) and faults:
+            log.error("planning failed: %s", loaded.full_name, exc_info=faults[0])
         if decision.plan.wake_at:
             report.wake[loaded.uuid] = decision.plan.wake_at
-        if len(service_jobs) < len(decision.plan.actions):
+        if len(service_jobs) + len(faults) < len(decision.plan.actions):
             report.again.add(loaded.uuid)  # a step of rows only: the next one can follow at once
         if url:
             report.following += [
                 Following(url, loaded.uuid, i.uuid, i.container_id)
                 for i in decision.observed.instances
-                if i.container_id and not i.busy
+                if i.container_id and not i.busy and i.phase not in (Phase.PENDING, Phase.CREATED)  # no log yet
             ]
+        return Share(loaded.full_name, decision.writes, service_jobs)
 
-    def _ready(self, reads: PassReads, decision: Decision, sight: Sight) -> list[Job]:
-        """The decision's actions as jobs; adds the rows that must stand before a launch."""
-        jobs = []
+    def _unreadable(self, service: Unreadable) -> Share:
+        """A service whose rows can't be read keeps what runs of it, until somebody mends it."""
+        return unplanned(service, service.generation, service.error)
+
+    def _ready(self, reads: PassReads, decision: Decision, sight: Sight) -> tuple[list[Job], list[Exception]]:
+        """The decision's actions as jobs, and the faults of those that can't be made ready: the others go on."""
+        jobs: list[Job] = []
+        faults: list[Exception] = []
         for action, instance in decision.actions:
-            if isinstance(action, Purge):
-                self._hooks.purged(decision.loaded.uuid)
-                decision.writes.append(partial(_purge, decision=decision))
+            try:
+                writes, job = self._made_ready(reads, decision, action, instance, sight)
+            except Exception as error:
+                faults.append(error)
                 continue
-            number = _revision_number(decision.loaded, action)
-            spec = reads.spec_of(decision.loaded.uuid, number)
-            if isinstance(action, Launch) and instance is not None:
-                revision = target_revision(decision.loaded.desired)
-                instance = replace(instance, fingerprint=(revision.fingerprint if revision else "") or "")
-                decision.writes.append(
-                    partial(
-                        PassWrites.add_instance,
-                        service_uuid=decision.loaded.uuid,
-                        revision=number,
-                        instance=instance,
-                    )
-                )
-            if isinstance(action, Launch | Resume):
-                wanted = self._job_maker.volumes_wanted(decision.loaded, action.slot, spec)
-                if wanted:
-                    decision.writes.append(
-                        partial(
-                            PassWrites.need_volumes,
-                            service=decision.service,
-                            region=decision.loaded.region,
-                            slot=action.slot,
-                            wanted=wanted,
-                        )
-                    )
-            links = self._link_variables(reads, decision.loaded, spec) if isinstance(action, Launch | Resume) else {}
-            jobs.append(self._job_maker.make(decision.loaded, action, instance, spec, sight.engine, links))
-        return jobs
+            decision.writes += writes
+            jobs += [job] if job else []
+        return jobs, faults
+
+    def _made_ready(
+        self, reads: PassReads, decision: Decision, action: Action, instance: Instance | None, sight: Sight
+    ) -> tuple[list[Write], Job | None]:
+        """The rows that must stand before an action, and its job (None: it concerns rows only)."""
+        loaded = decision.loaded
+        if isinstance(action, Purge):
+            self._hooks.purged(loaded.uuid)
+            return [partial(_purge, decision=decision)], None
+        number = _revision_number(loaded, action)
+        spec = _spec(reads, loaded.uuid, number, needed=isinstance(action, Launch | Resume))
+        writes: list[Write] = []
+        links: dict[str, str] = {}
+        if isinstance(action, Launch) and instance is not None:
+            revision = target_revision(loaded.desired)
+            instance = replace(instance, fingerprint=(revision.fingerprint if revision else "") or "")
+            add = partial(PassWrites.add_instance, service_uuid=loaded.uuid, revision=number, instance=instance)
+            writes.append(add)
+        if isinstance(action, Launch | Resume) and spec is not None:
+            links = self._link_variables(reads, loaded, spec)
+            wanted = self._job_maker.volumes_wanted(loaded, action.slot, spec)
+            if wanted:
+                need = partial(PassWrites.need_volumes, service=decision.service, region=loaded.region)
+                writes.append(partial(need, slot=action.slot, wanted=wanted))
+        return writes, self._job_maker.make(loaded, action, instance, spec, sight.engine, links)
 
     def _link_variables(self, reads: PassReads, loaded: Loaded, spec: ServiceSpec) -> dict[str, str]:
         links, base_domain = spec.linked_to_apps, self._job_maker.settings.base_domain
@@ -217,17 +225,30 @@ class Reconciler:
                 reason = sight.trouble or "the engine answers again"
                 log.log(logging.WARNING if sight.trouble else logging.INFO, "%s %s: %s", kind, url, reason)
                 writes.append(partial(PassWrites.event, kind=kind, reason=reason, service=None, engine=url))
-            self._troubles[url] = sight.trouble
         return writes
 
-    def _commit(self, writes: list[Write], now: datetime, report: PassReport) -> None:
-        if not writes:
-            return
-        with session_scope(self._sessions, write=True) as session:
-            pass_writes = PassWrites(session, now)
-            for write in writes:
-                write(pass_writes)
-        report.wrote = True
+    def _commit(self, shares: list[Share], now: datetime, report: PassReport) -> list[Job]:
+        """The jobs whose rows stand."""
+        jobs = [job for share in shares if not share.writes for job in share.jobs]
+        writing = [share for share in shares if share.writes]
+        if writing:
+            with session_scope(self._sessions, write=True) as session:
+                writes = PassWrites(session, now)
+                for share in writing:
+                    if share.write(session, writes):
+                        jobs += share.jobs
+            report.wrote = True
+        return jobs
+
+
+def _spec(reads: PassReads, uuid: str, revision: int, *, needed: bool) -> ServiceSpec | None:
+    """The revision's spec; None when it can't be read and is not needed: what is broken must still be ended."""
+    try:
+        return reads.spec_of(uuid, revision)
+    except (LookupError, ValueError):
+        if needed:
+            raise
+        return None
 
 
 def _revision_number(loaded: Loaded, action: Action) -> int:

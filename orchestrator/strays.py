@@ -37,8 +37,13 @@ class StrayFinder:
         region_engines: dict[str, str],
         busy: frozenset[str],
     ) -> tuple[list[Write], list[Job]]:
-        """A container whose row was never there (the database was restored from an older copy) is taken in again
-        if its service stands; one whose row was closed, or whose service is gone, is ended."""
+        """A container of ours that no living row knows.
+
+        One whose row was never there (the database was restored from an older copy) is taken in again if its
+        service stands; one whose row was closed, or whose service is gone, is ended. What belongs to a service that
+        can't be read is left alone.
+        """
+        unreadable = {service.uuid for service in reads.unreadable}
         known = {i.uuid for loaded in services for i in loaded.observed.instances} | busy
         by_uuid = {loaded.uuid: loaded for loaded in services}
         writes: list[Write] = []
@@ -46,6 +51,8 @@ class StrayFinder:
         for url, sight in sights.items():
             for instance_uuid, fact in sight.facts.items():
                 if instance_uuid in known or fact.state == "removing":
+                    continue
+                if fact.labels.get(LABEL_SERVICE) in unreadable:
                     continue
                 owner = by_uuid.get(fact.labels.get(LABEL_SERVICE, ""))
                 here = owner is not None and region_engines.get(owner.region) == url

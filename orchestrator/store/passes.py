@@ -16,7 +16,6 @@ from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry
 from orchestrator.status import Status
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
 
-
 _WITHOUT_SPEC = defer(RevisionRow.spec)  # the largest column, and only a launch needs it
 
 
@@ -145,11 +144,11 @@ class PassReads:
         )
         return {row.service_uuid: row for row in self._session.scalars(query)}
 
-    def _instances(self, uuids: Collection[str] | None) -> dict[str, list[Instance]]:
+    def _instances(self, uuids: Collection[str] | None) -> dict[str, list[InstanceRow]]:
         query = select(InstanceRow).where(InstanceRow.gone_at.is_(None))
-        found: dict[str, list[Instance]] = defaultdict(list)
+        found: dict[str, list[InstanceRow]] = defaultdict(list)
         for row in self._session.scalars(self._of(query, InstanceRow.service_uuid, uuids)):
-            found[row.service_uuid].append(_instance(row))
+            found[row.service_uuid].append(row)
         return found
 
     def _slots(self, uuids: Collection[str] | None) -> dict[str, dict[int, Retry]]:
@@ -171,7 +170,7 @@ def _loaded(
     row: ServiceRow,
     wanted: RevisionRow,
     fallback: RevisionRow | None,
-    instances: list[Instance],
+    instances: list[InstanceRow],
     slots: dict[int, Retry],
     volumes: list[str],
 ) -> Loaded:
@@ -192,7 +191,8 @@ def _loaded(
         image_missing=row.image_missing,
         pull=Retry(row.pull_failures, row.pull_retry_at, row.pull_reason),
     )
-    observed = Observed(instances=tuple(instances), slots=slots, volumes_left=bool(volumes))
+    seen = tuple(_instance(instance) for instance in instances)
+    observed = Observed(instances=seen, slots=slots, volumes_left=bool(volumes))
     shown = Status(row.current_status, row.is_deploying, row.status_reason)
     return Loaded(
         desired=desired,

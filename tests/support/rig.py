@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -200,3 +201,29 @@ class Rig:
 
     def _note(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         self.statements.append(statement)
+
+
+class Killed(BaseException):
+    """The worker is dead: what runs on in its threads does nothing more."""
+
+
+class DyingEngine:
+    """The rig's engine until the worker is killed just before or after the first call of `method`."""
+
+    def __init__(self, engine: FakeEngine, method: str, moment: str) -> None:
+        self.dead = threading.Event()
+        self._engine, self._method, self._moment = engine, method, moment
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if name == self._method and self._moment == "before":
+                self.dead.set()
+            if self.dead.is_set():
+                raise Killed
+            answer = getattr(self._engine, name)(*arguments, **options)
+            if name == self._method:
+                self.dead.set()
+                raise Killed
+            return answer
+
+        return call
