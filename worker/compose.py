@@ -15,7 +15,7 @@ from sqlalchemy import Engine as Database
 
 from orchestrator.actions import Launch, Pull
 from orchestrator.bookkeeper import Bookkeeper, looks_again
-from orchestrator.engine.base import Engine
+from orchestrator.engine.base import LABEL_INSTANCE, LABEL_SERVICE, Engine, EngineEvent
 from orchestrator.engine.docker import DockerEngine
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
@@ -40,6 +40,8 @@ EngineFactory = Callable[[Settings, str], Engine]
 
 _STILL_BUSY_SECONDS = 0.25  # while jobs of a service are under way, their outcomes are recorded together
 _AFTER_FAULT_SECONDS = 1.0
+# The engine tells a death before its list shows it (up to 0.1 s idle, more under load), so one look is not enough
+_AFTER_DEATH_SECONDS = (0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 
 
 def docker_engine(settings: Settings, url: str) -> Engine:
@@ -85,7 +87,7 @@ class Worker:
         lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)
         self._leadership = Leadership(lease, self._sessions, utc_now, self._gained, self._lost)
         self._wake = WakeListener(settings.wake_socket, self._loop.request)
-        self._watchers = [EventWatcher(url, engine, self._loop.request) for url, engine in self.engines.items()]
+        self._watchers = [EventWatcher(url, engine, self._engine_event) for url, engine in self.engines.items()]
         self._housekeeping = Housekeeping(settings, self._sessions, self.engines, self._log_store, utc_now)
         self._scheduler = self._make_scheduler()
 
@@ -156,6 +158,15 @@ class Worker:
         hurried = outcome.error is None or backs_off
         delay = _AFTER_FAULT_SECONDS if not hurried else 0.0 if idle else _STILL_BUSY_SECONDS
         self._loop.request(outcome.job.service_uuid or None, delay)
+
+    def _engine_event(self, event: EngineEvent | None) -> None:
+        """Look at the service it names. An end that we brought about needs no second look: its job's outcome asks."""
+        if event is None:
+            self._loop.request()
+            return
+        ours = event.labels.get(LABEL_INSTANCE) in self._executor.busy()
+        again = _AFTER_DEATH_SECONDS if event.action == "die" and not ours else ()
+        self._loop.request(event.labels.get(LABEL_SERVICE), again_seconds=again)
 
     def _gained(self) -> None:
         self._wake.start()

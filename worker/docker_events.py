@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from orchestrator.engine.base import LABEL_SERVICE, Engine
+from orchestrator.engine.base import Engine, EngineEvent
 from orchestrator.engine.errors import EngineError, Fault
 
 log = logging.getLogger("skylark.worker")
@@ -17,9 +17,9 @@ _TELLING = ("die", "oom", "destroy", "pause", "unpause", "health_status")
 
 
 class EventWatcher:
-    """One thread an engine; `notify(service_uuid)` for each event that may ask for a pass."""
+    """One thread an engine; `notify(event)` for each event that may ask for a pass, None when some may be lost."""
 
-    def __init__(self, url: str, engine: Engine, notify: Callable[[str | None], None]) -> None:
+    def __init__(self, url: str, engine: Engine, notify: Callable[[EngineEvent | None], None]) -> None:
         self._url = url
         self._engine = engine
         self._notify = notify
@@ -45,7 +45,7 @@ class EventWatcher:
                         return
                     since, delay = event.at, 0.2
                     if event.action.startswith(_TELLING):
-                        self._notify(event.labels.get(LABEL_SERVICE))
+                        self._notify(event)
             except EngineError as error:
                 if error.fault is Fault.TIMEOUT:
                     continue  # silence is normal; a fresh connection can't have died without a word

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 log = logging.getLogger("skylark.worker")
 
@@ -26,6 +26,7 @@ class PassLoop:
         self._run_pass = run_pass
         self._may_run = may_run
         self._due: dict[str, float] = {}
+        self._again: dict[str, list[float]] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="passes", daemon=True)
@@ -34,11 +35,17 @@ class PassLoop:
         """Begin."""
         self._thread.start()
 
-    def request(self, uuid: str | None = None, delay_seconds: float = 0.0) -> None:
-        """Ask for a pass over one service (None: all) not later than in `delay_seconds`."""
-        at = time.monotonic() + max(0.0, delay_seconds)
+    def request(self, uuid: str | None = None, delay_seconds: float = 0.0, again_seconds: Sequence[float] = ()) -> None:
+        """Ask for a pass over one service (None: all) not later than in `delay_seconds`, and for more after it.
+
+        `again_seconds`: from now, ascending; they take the place of those of an earlier request.
+        """
+        now = time.monotonic()
+        at = now + max(0.0, delay_seconds)
         with self._changed:
             key = uuid or _ALL
+            if again_seconds:
+                self._again[key] = [now + seconds for seconds in again_seconds]
             if at < self._due.get(key, float("inf")):
                 self._due[key] = at
                 self._changed.notify()
@@ -70,8 +77,17 @@ class PassLoop:
                 if due and self._may_run():
                     for key in due:
                         del self._due[key]
+                        self._plan_again(key, now)
                     return due
                 # without the lease, look again now and then: nobody notifies when it comes
                 until = min(self._due.values(), default=now + 3600) if not due else now + 0.1
                 self._changed.wait(max(0.001, until - now))
             return None
+
+    def _plan_again(self, key: str, now: float) -> None:
+        """The next of the further passes asked for becomes due; those whose time went by are done with this one."""
+        times = [at for at in self._again.pop(key, ()) if at > now]
+        if times:
+            self._due[key] = times[0]
+        if times[1:]:
+            self._again[key] = times[1:]
