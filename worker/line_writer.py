@@ -47,8 +47,14 @@ class LineWriter:
     def stop(self) -> None:
         """Store what is queued and end; what can't be stored is read again from the engine after a restart."""
         self._stopping.set()
-        self._queue.put(None)
-        self._thread.join(10)
+        while self._thread.is_alive():  # it may end without making room in a full queue
+            try:
+                self._queue.put(None, timeout=0.1)
+                break
+            except queue.Full:
+                continue
+        if self._thread.is_alive():
+            self._thread.join(10)
 
     def _write(self) -> None:
         while True:

@@ -60,11 +60,10 @@ class LogCollector:
                 for container_id in [c for c, track in self._tracks.items() if track.ended and c not in named]:
                     del self._tracks[container_id]
             fresh = [c for c in containers if c.container_id not in self._tracks]
-            for container in fresh:
-                self._tracks[container.container_id] = _Track()
+            tracks = {c.container_id: self._tracks.setdefault(c.container_id, _Track()) for c in fresh}
         for container in fresh:
-            name = f"log {container.container_id[:12]}"
-            threading.Thread(target=self._follow, args=(container,), name=name, daemon=True).start()
+            name, track = f"log {container.container_id[:12]}", tracks[container.container_id]
+            threading.Thread(target=self._follow, args=(container, track), name=name, daemon=True).start()
 
     def drain(self, job: Job, container_id: str) -> None:
         """Store an ended container's log to its end. Raises EngineError, and then the container must stay.
@@ -86,11 +85,14 @@ class LogCollector:
             raise EngineError(Fault.NO_SPACE, f"its log can't be stored, so the container is kept: {error}") from error
         finally:
             track.reading.release()
+        self._flush()
+
+    def _flush(self) -> None:
         if not self._writer.flush(_DRAIN_SECONDS):
             raise EngineError(Fault.NO_SPACE, "its log can't be stored yet, so the container is kept")
 
-    def _follow(self, container: Following) -> None:
-        engine, track = self._engines[container.engine_url], self._tracks[container.container_id]
+    def _follow(self, container: Following, track: _Track) -> None:
+        engine = self._engines[container.engine_url]
         while not self._stopping.is_set():
             with track.reading:
                 if track.ended or self._follow_once(engine, container):
@@ -100,6 +102,8 @@ class LogCollector:
 
     def _follow_once(self, engine: Engine, container: Following) -> bool:
         """Whether the log was read to its end; False when something broke it off."""
+        if not self._writer.flush(_DRAIN_SECONDS):
+            return False  # lines read before still wait to be stored: reading now would double them
         try:
             self._copy(engine, container, follow=True)
             return not self._stopping.is_set()
@@ -111,8 +115,7 @@ class LogCollector:
             return False
 
     def _copy(self, engine: Engine, container: Following, *, follow: bool) -> None:
-        """Queue the lines that the store does not have yet."""
-        self._writer.flush(_DRAIN_SECONDS)
+        """Queue the lines that the store does not have yet; nothing of this container may wait in the queue."""
         position = self._store.position(container.container_id)
         lines = engine.logs(container.container_id, since_seconds=since_seconds(position), follow=follow)
         for line in resume(position, lines):
