@@ -78,6 +78,7 @@ class LogCollector:
             raise EngineError(Fault.TIMEOUT, "its log is still being read, so the container is kept")
         try:
             if not track.drained:
+                self._flush()  # the place to go on from is behind as long as lines wait to be stored
                 container = Following("", job.service_uuid, job.instance_uuid or "", container_id)
                 self._copy(job.engine, container, follow=False)
                 track.ended = track.drained = True
