@@ -8,8 +8,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from apscheduler.events import EVENT_SCHEDULER_STARTED
+from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.blocking import BlockingScheduler
 from sqlalchemy import Engine as Database
 
@@ -89,6 +92,7 @@ class Worker:
         self._wake = WakeListener(settings.wake_socket, self._loop.request)
         self._watchers = [EventWatcher(url, engine, self._engine_event) for url, engine in self.engines.items()]
         self._housekeeping = Housekeeping(settings, self._sessions, self.engines, self._log_store, utc_now)
+        self._scheduling = threading.Event()
         self._scheduler = self._make_scheduler()
 
     def run(self) -> None:
@@ -105,13 +109,19 @@ class Worker:
 
     def stop(self) -> None:
         """Let `run` end. Callable from a signal handler."""
-        threading.Thread(target=self._scheduler.shutdown, kwargs={"wait": False}, daemon=True).start()
+        threading.Thread(target=self._shut_down, daemon=True).start()
+
+    def _shut_down(self) -> None:
+        self._scheduling.wait()  # a signal may come before `run` is that far
+        with suppress(SchedulerNotRunningError):  # a second signal
+            self._scheduler.shutdown(wait=False)
 
     def _make_scheduler(self) -> BlockingScheduler:
         settings = self._settings
         scheduler = BlockingScheduler(
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None}, timezone=UTC
         )
+        scheduler.add_listener(lambda event: self._scheduling.set(), EVENT_SCHEDULER_STARTED)
         jobs: list[tuple[str, Callable[[], None], float]] = [
             ("tick", self._loop.request, settings.tick_seconds),
             ("lease", self._leadership.renew, settings.lease_seconds / 4),
