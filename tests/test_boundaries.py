@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("orchestrator", "api", "worker")
 MOST_LINES = 350
+MOST_LINES_OF_A_TEST = 400  # tables of situations and golden values
 
 # package: the packages it must not know
 FOREIGN = {
@@ -159,7 +160,10 @@ def test_importing_everything_has_no_effects() -> None:
 
 @pytest.mark.parametrize("path", sources(*PACKAGES, "tests"), ids=str)
 def test_file_fits_the_eye(path: Path) -> None:
-    assert len((ROOT / path).read_text().splitlines()) < MOST_LINES
+    limit = MOST_LINES_OF_A_TEST if path.parts[0] == "tests" else MOST_LINES
+    lines = len((ROOT / path).read_text().splitlines())
+
+    assert lines < limit
 
 
 @pytest.mark.parametrize("path", sources(*PACKAGES), ids=str)
