@@ -14,7 +14,7 @@ class TextFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback under it where there is one."""
-        words = [_stamp(record), record.levelname, record.getMessage()]
+        words = [_stamp(record), record.levelname, _one_line(record.getMessage())]
         words += [f"{key}={_quoted(value)}" for key, value in _fields(record).items()]
         line = " ".join(words)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -60,4 +60,11 @@ def _stamp(record: logging.LogRecord) -> str:
 
 def _quoted(value: Any) -> str:
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n') else text
+    if text and text.isprintable() and not set(text) & set(' "='):
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def _one_line(text: str) -> str:
+    """The text without anything that could end its line or move a terminal's cursor."""
+    return text if text.isprintable() else json.dumps(text)[1:-1]
