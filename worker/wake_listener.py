@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+log = logging.getLogger("skylark.worker")
 
 _MAX_BYTES = 64
 
@@ -21,17 +24,32 @@ class WakeListener:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Take the socket over (a dead worker's file may lie there) and listen. Does nothing when listening."""
+        """Take the socket over (a dead worker's file may lie there) and listen. Does nothing when listening.
+
+        Without a socket (its path is too long, the folder can't be written) the tick alone has to do.
+        """
         if self._socket is not None:
             return
+        try:
+            sock = self._bound()
+        except OSError as error:
+            log.warning("wake-ups are off, changes wait for the next tick: %s: %s", self._path, error)
+            return
+        self._socket = sock
+        threading.Thread(target=self._listen, args=(sock,), name="wake-ups", daemon=True).start()
+
+    def _bound(self) -> socket.socket:
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         fresh.unlink(missing_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sock.bind(str(fresh))
-        fresh.chmod(0o660)  # the API may be another user of our group (deploy/skylark-worker.service)
-        fresh.rename(self._path)  # at once: no moment without a listener
-        self._socket = sock
-        threading.Thread(target=self._listen, args=(sock,), name="wake-ups", daemon=True).start()
+        try:
+            sock.bind(str(fresh))
+            fresh.chmod(0o660)  # the API may be another user of our group (deploy/skylark-worker.service)
+            fresh.rename(self._path)  # at once: no moment without a listener
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def stop(self) -> None:
         """Let go; a later start listens again."""
