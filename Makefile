@@ -56,10 +56,10 @@ bench: venv ## Skylark beside the raw SDK, docker-compose and Swarm; table on th
 	@deploy/ensure-engine.sh
 	$(BIN)/python -m tests.bench
 
-chaos: venv ## only the crash tests
+chaos: venv ## the crash tests in their long form: a kill beside every engine call
 	@deploy/install.sh python engine tests
 	@deploy/ensure-engine.sh
-	$(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
+	SKYLARK_CHAOS=long $(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)
 
 clean-docker: ## remove what tests left on the engine, by their label, and nothing else
 	@deploy/clean-docker.sh
