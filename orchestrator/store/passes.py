@@ -104,12 +104,14 @@ class PassReads:
         given: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
         for port in self._session.scalars(select(PortRow).where(PortRow.service_uuid.in_([row.uuid for row in rows]))):
             given[port.service_uuid][port.container_port, port.endpoint_type] = port.service_port
-        return {
-            row.name: service_endpoints(
-                ServiceSpec.model_validate(row.spec).instance_ports, given[row.uuid], row.name, namespace, base_domain
-            )
-            for row in rows
-        }
+        found = {}
+        for row in rows:
+            try:
+                ports = ServiceSpec.model_validate(row.spec).instance_ports
+            except ValueError:
+                continue  # its own trouble, and its own status says so
+            found[row.name] = service_endpoints(ports, given[row.uuid], row.name, namespace, base_domain)
+        return found
 
     def revision_numbers(self, service_uuid: str) -> Mapping[str, int]:
         """Revision number by fingerprint, the newest where several share one."""

@@ -208,7 +208,7 @@ def corrupt(rig: Rig, name: str, spec: Any) -> None:
         session.commit()
 
 
-def test_broken_service_says_so_once_and_stops_no_other(rig: Rig) -> None:
+def test_broken_service_says_so_once_and_stops_no_other(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.create("a-broken")
     corrupt(rig, "a-broken", {"nonsense": True})
     rig.create("fine")
@@ -219,6 +219,7 @@ def test_broken_service_says_so_once_and_stops_no_other(rig: Rig) -> None:
     assert rig.status("a-broken")[0] == "Error"
     assert rig.status("a-broken")[1].startswith("internal error")
     assert rig.service("a-broken").observed_generation == 1
+    assert len([r for r in caplog.records if "planning failed" in r.getMessage()]) == 1
     calls, writes = rig.counted(rig.run_pass)
     assert writes == []
     assert calls == {"list_containers": 1}
@@ -233,6 +234,18 @@ def test_broken_service_heals_when_its_user_declares_it_anew(rig: Rig) -> None:
     rig.converge()
 
     assert rig.status() == ("Running", "1 of 1 instance running")
+
+
+def test_service_linked_to_a_broken_one_runs(rig: Rig) -> None:
+    rig.create("db")
+    with rig.sessions() as session:
+        session.execute(update(ServiceRow).values(spec={"service_name": "db"}))
+        session.commit()
+    rig.create("web", linked_to_apps={"db": "db"})
+    for _ in range(4):
+        rig.run_pass()
+
+    assert len(rig.ids("web")) == 1
 
 
 @pytest.mark.parametrize("ending", ["stop", "delete"])
