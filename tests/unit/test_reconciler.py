@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import select
 
-from orchestrator.bookkeeper import Bookkeeper
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.state import Phase
 from orchestrator.store.schema import InstanceRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
@@ -291,76 +289,3 @@ def test_services_in_a_region_that_left_the_configuration_are_left_alone(rig: Ri
 
     assert len(rig.ids()) == 1
     assert rig.status() == ("Error", "region 'MOON1' is not in the configuration any more")
-
-
-class FailingOnce(Bookkeeper):
-    """A bookkeeper whose database fails at its first record."""
-
-    failed = False
-
-    def record(self, *arguments: Any) -> None:
-        if not self.failed:
-            self.failed = True
-            raise OperationalError("UPDATE", {}, Exception("database is locked"))
-        super().record(*arguments)
-
-
-def test_outcomes_survive_a_failing_database(rig: Rig) -> None:
-    rig.create(target_num_instances=2)
-    rig.run_pass()
-    rig.run_pass()
-    rig.reconciler._bookkeeper = FailingOnce(lambda: 0.5)
-
-    with pytest.raises(OperationalError):
-        rig.run_pass()
-    assert len(rig.executor.outcomes()) == 2
-    rig.converge()
-
-    assert rig.status() == ("Running", "2 of 2 instances running")
-    assert len(rig.events("instance_launched")) == 2
-    assert len(rig.containers()) == 2
-
-
-def test_lost_lease_leaves_rows_to_the_next_holder(rig: Rig) -> None:
-    rig.create()
-    rig.run_pass()
-    rig.permitted = False
-    rig.run_pass()
-    rig.run_pass()
-
-    assert [i.phase for i in rig.instances()] == [Phase.PENDING]
-    assert not rig.containers()
-    assert not rig.events("launch_failed")
-
-    rig.permitted = True
-    rig.converge()
-    assert len(rig.ids()) == 1
-    assert len(rig.containers()) == 1
-
-
-def test_late_outcome_does_not_reopen_an_instance_that_was_closed(rig: Rig) -> None:
-    """Another worker had the lease meanwhile, and closed the row."""
-    rig.create()
-    rig.run_pass()
-    rig.run_pass()
-    with rig.sessions() as session:
-        session.execute(update(InstanceRow).values(phase="gone", gone_at=rig.now))
-        session.commit()
-    rig.converge()
-
-    with rig.sessions() as session:
-        closed = session.scalars(select(InstanceRow).where(InstanceRow.gone_at.is_not(None))).all()
-    assert {row.phase for row in closed} == {"gone"}
-    assert len(rig.containers()) == 1
-
-
-def test_status_of_a_newer_write_is_not_overwritten(rig: Rig) -> None:
-    rig.create()
-    rig.converge()
-    with rig.sessions() as session:
-        assert session.scalar(text("SELECT count(*) FROM services WHERE observed_generation = generation")) == 1
-    rig.change(target_num_instances=2)
-
-    assert rig.service().observed_generation < rig.service().generation
-    rig.converge()
-    assert rig.service().observed_generation == rig.service().generation

@@ -1,4 +1,4 @@
-"""The reconcile pass when things go wrong: pulls that fail, images lost, broken rows, workers killed in the middle."""
+"""The reconcile pass when things go wrong: pulls that fail, images lost, broken rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import text, update
 
 from orchestrator.bookkeeper import Bookkeeper
 from orchestrator.engine.base import RegistryAuth
 from orchestrator.engine.errors import EngineError, Fault
-from orchestrator.store.schema import InstanceRow, RevisionRow, ServiceRow
-from tests.support.poll import eventually
-from tests.support.rig import IMAGE, DyingEngine, Rig
+from orchestrator.store.schema import RevisionRow, ServiceRow
+from tests.support.rig import IMAGE, Rig
 
 HOST = "registry.example"
-VOLUMES = [{"app_volume_dir": "/data", "volume_type": "EBS", "size_gb": 1}]
 
 
 @pytest.fixture
@@ -314,64 +312,3 @@ def test_outcome_that_can_not_be_recorded_does_not_end_all_passes(rig: Rig) -> N
 
     assert len(rig.ids()) == 1
     assert rig.status() == ("Running", "1 of 1 instance running")
-
-
-KILLS = [
-    (method, moment)
-    for method in ("pull", "ensure_volume", "create_container", "start_container")
-    for moment in ("before", "after")
-]
-
-
-@pytest.mark.parametrize(("method", "moment"), KILLS)
-def test_worker_killed_in_a_launch_leaves_no_double_and_no_orphan(rig: Rig, method: str, moment: str) -> None:
-    rig.create(target_num_instances=2, volumes=VOLUMES)
-    dying = DyingEngine(rig.engine, method, moment)
-    rig.restart(dying)
-    run_until_dead(rig, dying)
-
-    rig.restart()
-    rig.converge()
-
-    assert sorted(rig.ids()) == [0, 1]
-    assert len(rig.containers()) == 2
-    assert {i.uuid for i in rig.instances()} == set(rig.containers())
-    assert len(rig.engine.world.volumes) == 2
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("method", ["stop_container", "inspect_container", "remove_container"])
-@pytest.mark.parametrize("ending", ["scale", "stop", "delete"])
-def test_worker_killed_in_a_stop_goes_on_with_it(rig: Rig, method: str, moment: str, ending: str) -> None:
-    rig.create(target_num_instances=2)
-    rig.converge()
-    before = rig.ids()
-    dying = DyingEngine(rig.engine, method, moment)
-    rig.restart(dying)
-    if ending == "scale":
-        rig.change(target_num_instances=1)
-    elif ending == "stop":
-        rig.change(target_state="STOPPED")
-    else:
-        rig.delete()
-    run_until_dead(rig, dying)
-
-    rig.restart()
-    rig.converge()
-
-    assert {c.id for c in rig.containers().values()} == ({before[0]} if ending == "scale" else set())
-    assert not rig.events("instance_died"), "an end that was ordered is no death"
-    with rig.sessions() as session:
-        assert not session.scalars(select(InstanceRow).where(InstanceRow.gone_at.is_(None), InstanceRow.slot > 0)).all()
-
-
-def run_until_dead(rig: Rig, dying: DyingEngine) -> None:
-    """Passes of a worker that is going to be killed; what its threads do after that has no effect."""
-
-    def step() -> bool:
-        if not dying.dead.is_set():
-            rig.reconciler.run_pass()
-            rig.after(0.1)
-        return dying.dead.is_set()
-
-    eventually(step, 20, 0.01)
