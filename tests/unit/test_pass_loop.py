@@ -48,7 +48,7 @@ def test_request_runs_a_pass_over_its_service_at_once(loops: Loops, note: Note, 
     eventually(lambda: passes, 5, 0.001)
 
     assert passes[0][1] == ["a"]
-    assert passes[0][0] - asked < 0.1
+    assert passes[0][0] - asked < 1
 
 
 def test_burst_of_requests_shares_one_pass(loops: Loops, passes: Passes) -> None:
@@ -87,13 +87,13 @@ def test_delay_is_honoured_and_an_earlier_request_wins(loops: Loops, note: Note,
     loop = loops(note)
     asked = time.monotonic()
     loop.request("late", 30)
-    loop.request("soon", 0.4)
+    loop.request("soon", 5)
     loop.request("soon", 0.2)
-    loop.request("soon", 0.4)
+    loop.request("soon", 5)
     eventually(lambda: passes, 5, 0.001)
 
     assert passes[0][1] == ["soon"]
-    assert 0.2 <= passes[0][0] - asked < 0.38
+    assert 0.2 <= passes[0][0] - asked < 3
 
 
 def test_delayed_request_does_not_hold_up_one_that_is_due(loops: Loops, note: Note, passes: Passes) -> None:
