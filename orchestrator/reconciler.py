@@ -105,13 +105,17 @@ class Reconciler:
         shares = [Share("engines", self._tell_engines(sights))]
         with session_scope(self._sessions) as session:
             reads = PassReads(session)
-            services = reads.load(wanted)
-            shares += [self._service(reads, loaded, sights, busy, now, report) for loaded in services]
-            shares += [self._unreadable(service) for service in reads.unreadable]
+            loaded = reads.load(wanted)
+            services, adopted = self._strays.adopt(reads, loaded, sights, self._region_engines, busy)
+            for service in services:
+                share = self._service(reads, service, sights, busy, now, report)
+                share.writes[:0] = adopted.get(service.uuid, [])
+                shares.append(share)
+            shares += [self._unreadable(unreadable) for unreadable in reads.unreadable]
             if full:
-                strays = self._strays.find(reads, services, sights, self._region_engines, busy)
+                strays = self._strays.endings(reads, services, sights, busy)
                 orphans = removal_jobs(Orphans(session).to_remove(), sights, self._region_engines)
-                shares += [Share("strays", *strays), Share("orphaned volumes", jobs=orphans)]
+                shares += [Share("strays", jobs=strays), Share("orphaned volumes", jobs=orphans)]
         jobs = self._commit(shares, now, report)
         self._troubles = {url: sight.trouble for url, sight in sights.items()}
         for job in jobs:

@@ -30,17 +30,30 @@ def forget_rows(rig: Rig) -> None:
         session.commit()
 
 
-def test_running_container_without_a_row_is_adopted_as_it_is(rig: Rig) -> None:
+@pytest.mark.parametrize("full", [True, False])
+def test_running_container_without_a_row_is_adopted_as_it_is(rig: Rig, full: bool) -> None:
     """The database was restored from a copy older than the instances."""
-    before = rig.ids()
+    before, launches = rig.ids(), rig.engine.calls["create_container"]
     forget_rows(rig)
-    rig.run_pass()
+    rig.run_pass(*([] if full else [rig.service().uuid]))
     rig.converge()
 
+    assert rig.ids() == before
+    assert rig.engine.calls["create_container"] == launches
     assert set(rig.containers()) == {i.uuid for i in rig.instances()}
-    assert sorted(rig.ids()) == [0, 1]
-    assert set(before.values()) & set(rig.ids().values())
+    assert [i.phase for i in rig.instances()] == ["running", "running"]
     assert len(rig.events("instance_adopted")) == 2
+
+
+@pytest.mark.parametrize("state", ["created", "exited"])
+def test_container_without_a_row_that_does_not_run_is_brought_to_its_end_or_start(rig: Rig, state: str) -> None:
+    container = next(iter(rig.engine.world.containers.values()))
+    container.state = state
+    forget_rows(rig)
+    rig.converge()
+
+    assert sorted(rig.ids()) == [0, 1]
+    assert len(rig.containers()) == 2
 
 
 def test_container_whose_row_was_closed_is_ended(rig: Rig) -> None:
