@@ -10,8 +10,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from orchestrator.engine.errors import EngineError, Fault
+from orchestrator.store.schema import InstanceRow
 from tests.support.rig import IMAGE, DyingEngine, Rig
 
 HOST = "registry.example"
@@ -29,6 +31,7 @@ STEPS = st.one_of(
     st.tuples(st.just("engine down"), st.integers(1, 3)),
     st.tuples(st.just("fail"), st.tuples(st.sampled_from(METHODS), st.sampled_from(list(Fault)))),
     st.tuples(st.just("lose images"), st.none()),
+    st.tuples(st.just("lose rows"), st.none()),
     st.tuples(st.just("passes"), st.integers(1, 4)),
 )
 
@@ -67,6 +70,10 @@ def apply(rig: Rig, kind: str, value: Any, random: Random) -> None:
             rig.engine.fail_next(value[0], EngineError(value[1], "trouble"))
         case "lose images":
             rig.engine.world.images.clear()
+        case "lose rows":  # the database is an older copy
+            with rig.sessions() as session:
+                session.execute(delete(InstanceRow))
+                session.commit()
         case "passes":
             for _ in range(value):
                 rig.run_pass()
