@@ -1,0 +1,330 @@
+"""Keeps the running HAProxy at a table of routes: by its runtime socket where that can do it, else by a reload."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+import pwd
+import re
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.ingress import live
+from orchestrator.ingress.check import haproxy_check, sift
+from orchestrator.ingress.live import LiveServer, ServerRef, StatRow
+from orchestrator.ingress.process import Master
+from orchestrator.ingress.render import (
+    CONFIG,
+    ProxySettings,
+    Rendered,
+    lists_of,
+    maps_of,
+    render,
+    tcp_frontend_port,
+    without_frontends,
+)
+from orchestrator.ingress.routes import Backend, RouteTable, without
+from orchestrator.ingress.runtime import ProxyError, ProxyRefused
+
+log = logging.getLogger("skylark.ingress")
+
+_POLL_SECONDS = 0.05
+_MOST_CONNECTIONS = 20_000
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What it took to bring the proxy to a table, and what could not be had.
+
+    `refused`: backend key -> HAProxy's reason; `port_conflicts`: service ports that something else on the host uses;
+    `leaving`: servers that are not in the table and still have sessions. All others are in effect.
+    """
+
+    how: Literal["nothing", "runtime", "reload"]
+    started: bool = False  # HAProxy was not running, and is again
+    commands: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    port_conflicts: tuple[int, ...] = ()
+    leaving: tuple[ServerRef, ...] = ()
+    seconds: float = 0.0
+
+
+def proxy_settings(http_port: int, **changes: object) -> ProxySettings:
+    """Settings that fit this machine: connections within the open-file limit, root's rights dropped to `haproxy`."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = files if files != resource.RLIM_INFINITY else 2 * _MOST_CONNECTIONS + 2000
+    # Two descriptors a connection; a tenth and 500 are for listeners, idle connections and checks
+    fitting = min(_MOST_CONNECTIONS, max(100, (int(files * 0.9) - 500) // 2))
+    given = ProxySettings(http_port=http_port, maxconn=fitting, runs_as=_unprivileged())
+    return replace(given, **changes)  # type: ignore[arg-type]
+
+
+class HaProxy:
+    """The data plane. `apply` is called with the whole table, as often as one likes; equal tables cost one question.
+
+    Not ours to decide: when a drained instance is stopped. `before_reload` gets the counters that a reload resets.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: ProxySettings,
+        *,
+        program: str = "haproxy",
+        before_reload: Callable[[tuple[StatRow, ...]], None] = lambda rows: None,
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._master = Master(folder, program)
+        self._check = haproxy_check(settings, folder, program)
+        self._before_reload = before_reload
+        self._lock = threading.RLock()
+        self._settled: tuple[RouteTable, str] | None = None  # the table wholly in effect, and in which worker
+        self._refused: dict[Backend, tuple[str, bool]] = {}  # as it was refused: why, and whether its route stays
+
+    def ensure_running(self) -> bool:
+        """Start HAProxy with its last good file when it is not running; whether that was needed. Raises ProxyError.
+
+        Ports that something else took in the meantime are left out; the next `apply` tells which.
+        """
+        with self._lock:
+            self._master.trim_logs()
+            if self._master.info() is not None:
+                return False
+            self._settled = None
+            self._folder.mkdir(parents=True, exist_ok=True)
+            config = self._folder / CONFIG
+            if not config.exists() or not self._frame_fits(config.read_text()):
+                self._write(render(RouteTable(), self._settings, str(self._folder)))
+            text = config.read_text()
+            found = (tcp_frontend_port(name) for name in re.findall(r"(?m)^frontend (\S+)", text))
+            taken = [port for port in found if port is not None and not self._is_free(port)]
+            if taken:
+                _write_atomically(config, without_frontends(text, taken))
+            self._master.start()
+            return True
+
+    def apply(self, table: RouteTable) -> Applied:
+        """Bring the proxy to this table. Raises ProxyError when it can't be spoken to, started or reloaded."""
+        began = time.monotonic()
+        with self._lock:
+            started = self.ensure_running()
+            info = self._info()
+            self._refused = {b: why for b, why in self._refused.items() if b in table.backends}
+            if self._settled == (table, info["Pid"]):
+                return Applied("nothing", started, refused=self._reasons(), seconds=time.monotonic() - began)
+            conflicts = self._port_conflicts(table)
+            asked = self._without_refused(without(table, ports=conflicts))
+            rendered = render(asked, self._settings, str(self._folder))
+            if info.get("description") == rendered.skeleton:
+                how: Literal["nothing", "runtime", "reload"] = "runtime"
+                commands = self._tell(asked)
+            else:
+                how, commands = "reload", 0
+                self._reload(asked)
+            leaving = self._remove_drained(table)
+            whole = not (conflicts or leaving)
+            self._settled = (table, self._info()["Pid"]) if whole else None
+            if how == "runtime" and not commands:
+                how = "nothing"
+            return Applied(how, started, commands, self._reasons(), conflicts, leaving, time.monotonic() - began)
+
+    def drain(self, ref: ServerRef) -> None:
+        """No new requests for this server from now on. Leave it out of later tables, or `apply` brings it back."""
+        try:
+            self._master.runtime.do(live.drain_command(ref))
+        except ProxyRefused:
+            pass  # the proxy does not know it: nothing is routed to it
+        self._settled = None
+
+    def sessions(self, ref: ServerRef) -> int:
+        """Requests and connections under way with a server, those of old workers included."""
+        question = f"show stat {ref[0]} 4 -1"
+        return sum(row.sessions for row in self._ask_all(question) if (row.proxy, row.name) == ref)
+
+    def wait_drained(self, ref: ServerRef, seconds: float) -> bool:
+        """Wait until nothing is under way with a server; False when it still is after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self.sessions(ref):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def evict(self, ref: ServerRef) -> None:
+        """Cut what is still under way with a server, in the listening worker, and take it out."""
+        with self._lock:
+            for command in (f"shutdown sessions server {ref[0]}/{ref[1]}", *live.removal_commands(ref)):
+                try:
+                    self._master.runtime.do(command)
+                except ProxyRefused as error:
+                    log.debug("evict: %s", error)  # not there, or not free yet: the next `apply` sees to it
+            self._settled = None
+
+    def stats(self) -> tuple[StatRow, ...]:
+        """Counters of all workers; each counts from its own start, so sum them by `worker`."""
+        return self._ask_all("show stat")
+
+    def stop(self) -> None:
+        """End HAProxy. It is not needed for ending Skylark: the routes are meant to outlive it."""
+        with self._lock:
+            self._settled = None
+            self._master.end()
+
+    def _info(self) -> dict[str, str]:
+        info = self._master.info()
+        if info is None:
+            raise ProxyError("the proxy does not answer")
+        return info
+
+    def _ask_all(self, question: str) -> tuple[StatRow, ...]:
+        workers = self._master.workers()
+        rows: tuple[StatRow, ...] = ()
+        if workers.current is not None:
+            rows += live.read_stats(self._master.runtime.ask(question), workers.current)
+        for pid in workers.old:
+            try:
+                rows += live.read_stats(self._master.socket.ask(f"@!{pid} {question}"), pid)
+            except ProxyError:
+                continue  # it has just ended
+        return rows
+
+    def _tell(self, table: RouteTable) -> int:
+        """Say the differences on the runtime socket, then keep them in the files."""
+        runtime, folder = self._master.runtime, str(self._folder)
+        there = live.read_servers(runtime.ask("show servers state"))
+        maps = {name: live.read_map(runtime.ask(f"show map {folder}/{name}")) for name in maps_of(table)}
+        lists = {name: live.read_list(runtime.ask(f"show acl {folder}/{name}")) for name in lists_of(table)}
+        said = 0
+        for key, commands in live.server_commands(table, there):
+            try:
+                for command in commands:
+                    runtime.do(command)
+                    said += 1
+            except ProxyRefused as error:
+                backend = next((b for b in table.backends if b.key == key), None)
+                if backend is None:
+                    continue
+                log.warning("the proxy refuses a server of %s: %s", backend.service or key, error)
+                self._refused[backend] = str(error), True
+        for command in [*live.map_commands(table, maps, folder), *live.list_commands(table, lists, folder)]:
+            runtime.do(command)
+            said += 1
+        kept = {s.ref for s in self._servers()}
+        self._write(render(_with_servers(table, kept), self._settings, folder))
+        return said
+
+    def _reload(self, asked: RouteTable) -> None:
+        accepted, refused = sift(asked, self._check)
+        for backend in asked.backends:
+            if backend.key in refused:
+                log.warning(
+                    "the proxy refuses the part of %s: %s", backend.service or backend.key, refused[backend.key]
+                )
+                self._refused[backend] = refused[backend.key], any(b.key == backend.key for b in accepted.backends)
+        rendered = render(accepted, self._settings, str(self._folder))
+        self._before_reload(self.stats())
+        last_good = (self._folder / CONFIG).read_text()
+        self._write(rendered)
+        if self._info().get("description") == rendered.skeleton:  # what is refused was all that is new
+            self._tell(accepted)
+            return
+        try:
+            self._master.reload(rendered.skeleton)
+        except ProxyError:
+            _write_atomically(self._folder / CONFIG, last_good)
+            raise
+
+    def _servers(self) -> tuple[LiveServer, ...]:
+        return live.read_servers(self._master.runtime.ask("show servers state"))
+
+    def _remove_drained(self, table: RouteTable) -> tuple[ServerRef, ...]:
+        """Delete what left the table and has nothing under way; the others, which leave later."""
+        left = []
+        for ref in live.leaving_servers(table, self._servers()):
+            try:
+                if self.sessions(ref):
+                    left.append(ref)
+                    continue
+                for command in live.removal_commands(ref):
+                    self._master.runtime.do(command)
+            except ProxyRefused:
+                left.append(ref)  # a connection to it is just being closed
+        return tuple(left)
+
+    def _without_refused(self, table: RouteTable) -> RouteTable:
+        """What was refused as it stands is not tried again until it changes; its route stays where it can."""
+        kept = without(table, backends=[b.key for b, (_, stays) in self._refused.items() if not stays])
+        bare = tuple(replace(b, servers=()) if b in self._refused else b for b in kept.backends)
+        return replace(kept, backends=bare)
+
+    def _reasons(self) -> dict[str, str]:
+        return {backend.key: reason for backend, (reason, _) in self._refused.items()}
+
+    def _port_conflicts(self, table: RouteTable) -> tuple[int, ...]:
+        """Ports that are not ours yet and that we could not listen on.
+
+        A reload that runs into one would make the old worker close its own listeners for a moment, in vain.
+        """
+        frontends = live.read_stats(self._master.runtime.ask("show stat -1 1 -1"), 0)
+        ours = {tcp_frontend_port(row.proxy) for row in frontends}
+        return tuple(r.port for r in table.tcp if r.port not in ours and not self._is_free(r.port))
+
+    def _is_free(self, port: int) -> bool:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._settings.address, port))
+            except OSError:
+                return False
+        return True
+
+    def _frame_fits(self, config: str) -> bool:
+        """Whether a kept file was made with the settings of now (port, limits, user): its frame is an empty table's."""
+        frame = render(RouteTable(), self._settings, str(self._folder)).files[CONFIG]
+        lines = {line for line in frame.splitlines() if not line.startswith("    description ")}
+        return lines <= set(config.splitlines())
+
+    def _write(self, rendered: Rendered) -> None:
+        for name, text in rendered.files.items():
+            _write_atomically(self._folder / name, text)
+        for path in self._folder.glob("sources-*.acl"):
+            if path.name not in rendered.files:
+                path.unlink()
+
+
+def _with_servers(table: RouteTable, kept: Collection[ServerRef]) -> RouteTable:
+    """The table with only those servers that the proxy took."""
+    return replace(
+        table,
+        backends=tuple(
+            replace(b, servers=tuple(s for s in b.servers if (b.key, s.name) in kept)) for b in table.backends
+        ),
+    )
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    """Nobody ever reads half a file; an equal one is left alone."""
+    if path.exists() and path.read_text() == text:
+        return
+    draft = path.with_name(f".{path.name}.new")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+def _unprivileged() -> tuple[str, str] | None:
+    """The user and group of Debian's package, when we are root and they are there."""
+    try:
+        return ("haproxy", grp.getgrnam("haproxy").gr_name) if os.geteuid() == 0 and pwd.getpwnam("haproxy") else None
+    except KeyError:
+        return None

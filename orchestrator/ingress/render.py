@@ -1,0 +1,227 @@
+"""A table of routes as HAProxy's files. Pure: equal tables give equal text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from orchestrator.ingress.routes import Backend, RouteTable, Server, TcpRoute
+
+CONFIG = "haproxy.cfg"
+HOSTS = "hosts.map"
+RUNTIME_SOCKET = "runtime.sock"
+MASTER_SOCKET = "master.sock"
+METRICS_SOCKET = "metrics.sock"
+
+# Checks run only after trouble: a day between those of a healthy server, half a second between those of a lost one.
+# One check follows each (re)load; `fall 2` keeps a busy moment from counting. What is ready, Skylark knows itself.
+_SERVER = (
+    "check inter 24h fastinter 500ms downinter 500ms fall 2 rise 1 "
+    "observe layer4 error-limit 2 on-error mark-down on-marked-down shutdown-sessions"
+)
+_HTTP_SERVER = f"{_SERVER} slowstart 2s"
+_PROXY_SERVER = f"{_SERVER} send-proxy check-send-proxy"
+
+_NOT_READY = "is being deployed, or has no ready instance: try again in a moment"
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What does not depend on services. Times in seconds, but `connect_milliseconds`.
+
+    `runs_as`: user and group that the worker becomes, None to stay who we are. `trusted_proxies`: networks whose
+    X-Forwarded-* headers are believed. `metrics_port`: where on loopback Prometheus finds HAProxy's own metrics.
+    """
+
+    http_port: int
+    address: str = "0.0.0.0"
+    maxconn: int = 4000
+    connect_milliseconds: int = 300
+    idle_seconds: int = 60
+    tunnel_seconds: int = 3600
+    tcp_idle_seconds: int = 24 * 3600
+    request_seconds: int = 10
+    old_worker_seconds: int = 12 * 3600
+    old_workers: int = 50
+    trusted_proxies: tuple[str, ...] = ()
+    metrics_port: int | None = None
+    runs_as: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Files by their name in the folder. `skeleton` is the same for tables that differ only in servers and maps:
+    between those the running proxy is told over its socket; the worker says its own as `description`."""
+
+    files: Mapping[str, str]
+    skeleton: str
+
+
+def render(table: RouteTable, settings: ProxySettings, folder: str) -> Rendered:
+    """The proxy's files for a table, to lie in `folder`."""
+    bare = [replace(backend, servers=()) for backend in table.backends]
+    parts = [*_defaults(settings), _web(settings, folder), *_metrics(settings, folder)]
+    parts += [_tcp_frontend(route, settings, folder) for route in table.tcp]
+    frame = "\n".join([_global(settings, folder, ""), *parts, *map(_backend, bare)])
+    skeleton = hashlib.sha256(frame.encode()).hexdigest()[:16]
+    text = "\n".join([_global(settings, folder, skeleton), *parts, *map(_backend, table.backends)])
+    maps = {name: "".join(f"{key} {value}\n" for key, value in m.items()) for name, m in maps_of(table).items()}
+    lists = {name: "".join(f"{entry}\n" for entry in entries) for name, entries in lists_of(table).items()}
+    return Rendered({**maps, **lists, CONFIG: text}, skeleton)
+
+
+def maps_of(table: RouteTable) -> dict[str, dict[str, str]]:
+    """Map files by name: host -> backend."""
+    return {HOSTS: {route.host: route.backend for route in table.http}}
+
+
+def lists_of(table: RouteTable) -> dict[str, tuple[str, ...]]:
+    """Access lists by file name: the networks that may connect to a port."""
+    return {_sources_file(r.port): tuple(sorted(r.sources)) for r in table.tcp if r.sources is not None}
+
+
+def tcp_frontend_name(port: int) -> str:
+    """`tcp_20001`; `tcp_frontend_port` is its inverse."""
+    return f"tcp_{port}"
+
+
+def tcp_frontend_port(name: str) -> int | None:
+    """The port of a TCP route's frontend, None for other names."""
+    found = re.fullmatch(r"tcp_(\d+)", name)
+    return int(found[1]) if found else None
+
+
+def server_options(backend: Backend) -> str:
+    """The words after a server's address, in the file and at run time alike (there no default-server counts)."""
+    if backend.mode == "http":
+        return _HTTP_SERVER
+    return _PROXY_SERVER if backend.proxy_protocol else _SERVER
+
+
+def server_address(server: Server) -> str:
+    """`172.17.0.2:80`, and `[fd00::2]:80` for version 6."""
+    return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
+
+
+def without_frontends(config: str, ports: Iterable[int]) -> str:
+    """A configuration's text less the frontends of these ports; its description says that it is not whole."""
+    names = {tcp_frontend_name(port) for port in ports}
+    sections = re.split(r"\n(?=\S)", config)
+    kept = [s for s in sections if not (s.startswith("frontend ") and s.split()[1] in names)]
+    return re.sub(r"(?m)^    description .*$", "    description incomplete", "\n".join(kept))
+
+
+def _global(settings: ProxySettings, folder: str, skeleton: str) -> str:
+    user = settings.runs_as
+    return _section(
+        "global",
+        f"description {skeleton}",
+        f"maxconn {settings.maxconn}",
+        f"stats socket {folder}/{RUNTIME_SOCKET} mode 600 level admin expose-fd listeners",
+        f"hard-stop-after {settings.old_worker_seconds}s",
+        f"mworker-max-reloads {settings.old_workers}",
+        *([f"user {user[0]}", f"group {user[1]}"] if user else []),
+    )
+
+
+def _defaults(settings: ProxySettings) -> list[str]:
+    times = (
+        f"timeout connect {settings.connect_milliseconds}ms",
+        f"timeout client {settings.idle_seconds}s",
+        f"timeout server {settings.idle_seconds}s",
+        "timeout queue 5s",
+        "timeout check 2s",
+    )
+    http = _section(
+        "defaults http",
+        "mode http",
+        *times,
+        f"timeout tunnel {settings.tunnel_seconds}s",
+        f"timeout http-request {settings.request_seconds}s",
+        f"timeout http-keep-alive {settings.idle_seconds}s",
+        "retries 3",
+        "option redispatch 1",
+        # What takes long is not asked again: a slow answer would be asked for three times, a long poll doubled.
+        "retry-on conn-failure empty-response 0rtt-rejected",
+        # An old worker answers what comes on its open connections, and closes each with an answer.
+        "option idle-close-on-response",
+        *_error(502, "the instance of %[var(txn.host)] that was asked broke off its answer"),
+        *_error(503, f"%[var(txn.host)] {_NOT_READY}", "Retry-After 1"),
+        *_error(504, "the instance of %[var(txn.host)] that was asked did not answer in time"),
+    )  # fmt: skip
+    tcp = _section(
+        "defaults tcp",
+        "mode tcp",
+        *times,
+        f"timeout tunnel {settings.tcp_idle_seconds}s",
+        "option clitcpka",
+        "option srvtcpka",
+        "retries 3",
+        "option redispatch 1",
+    )
+    return [http, tcp]
+
+
+def _error(status: int, text: str, *headers: str) -> list[str]:
+    head = "".join(f" hdr {header}" for header in headers)
+    return [f'http-error status {status} content-type "text/plain; charset=utf-8" lf-string "{text}\\n"{head}']
+
+
+def _web(settings: ProxySettings, folder: str) -> str:
+    trusted = f" unless {{ src {' '.join(settings.trusted_proxies)} }}" if settings.trusted_proxies else ""
+    return _section(
+        "frontend web from http",
+        f"bind {settings.address}:{settings.http_port}",
+        "log stdout format raw local0",
+        'log-format "%[date(0,ms)] %ci:%cp %b %s %ST %B %TR/%Tw/%Tc/%Tr/%Ta %tsc %rc %{+Q}[var(txn.host)] %{+Q}r"',
+        "http-request set-var(txn.host) req.hdr(host),field(1,:),rtrim(.),lower",
+        f"http-request set-var(txn.backend) var(txn.host),map_str({folder}/{HOSTS})",
+        'http-request return status 404 content-type "text/plain; charset=utf-8" '
+        'lf-string "no service answers to the host name %[var(txn.host)]\\n" unless { var(txn.backend) -m found }',
+        f"http-request del-header X-Forwarded-For{trusted}",
+        f"http-request set-header X-Forwarded-Proto http{trusted}",
+        f"http-request set-header X-Forwarded-Host %[req.hdr(host)]{trusted}",
+        "option forwardfor",
+        # A retry of what is not safe to repeat would do it twice; failing to connect is always safe to repeat.
+        "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
+        "use_backend %[var(txn.backend)]",
+    )
+
+
+def _metrics(settings: ProxySettings, folder: str) -> list[str]:
+    binds = [f"bind unix@{folder}/{METRICS_SOCKET} mode 660"]
+    if settings.metrics_port is not None:
+        binds.append(f"bind 127.0.0.1:{settings.metrics_port}")
+    return [_section("frontend metrics from http", *binds, "http-request use-service prometheus-exporter")]
+
+
+def _tcp_frontend(route: TcpRoute, settings: ProxySettings, folder: str) -> str:
+    only = f"tcp-request connection reject unless {{ src -f {folder}/{_sources_file(route.port)} }}"
+    return _section(
+        f"frontend {tcp_frontend_name(route.port)} from tcp",
+        f"bind {settings.address}:{route.port}",
+        "log stdout format raw local0",
+        'log-format "%[date(0,ms)] %ci:%cp %b %s - %B -/%Tw/%Tc/-/%Tt %ts-- %rc :%fp -"',
+        *([only] if route.sources is not None else []),
+        f"default_backend {route.backend}",
+    )
+
+
+def _backend(backend: Backend) -> str:
+    options = server_options(backend)
+    return _section(
+        f"backend {backend.key} from {backend.mode}",
+        f"balance {'roundrobin' if backend.mode == 'http' else 'leastconn'}",
+        f"default-server {options}",
+        *(f"server {server.name} {server_address(server)}" for server in backend.servers),
+    )
+
+
+def _sources_file(port: int) -> str:
+    return f"sources-{port}.acl"
+
+
+def _section(head: str, *lines: str) -> str:
+    return "\n".join([head, *(f"    {line}" for line in lines), ""])
