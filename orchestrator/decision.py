@@ -11,6 +11,7 @@ from orchestrator.absorb import absorb, died, ran_seconds
 from orchestrator.actions import Action, Forget, Launch, Plan, Pull, Purge, ReleaseVolumes, Stop
 from orchestrator.backoff import after_death
 from orchestrator.engine.base import ContainerFact
+from orchestrator.jobs import pull_key
 from orchestrator.planner import plan
 from orchestrator.state import Instance, Observed, Phase, Retry
 from orchestrator.status import Status, status
@@ -82,8 +83,15 @@ def _absorbed(decision: Decision, facts: Mapping[str, ContainerFact], busy: froz
             slots[after.slot] = retry
             _tell_death(decision, after, retry)
     return replace(
-        loaded.observed, instances=tuple(instances), slots=slots, pulling=f"pull:{loaded.uuid}" in busy, reachable=True
+        loaded.observed, instances=tuple(instances), slots=slots, pulling=_pulling(loaded, busy), reachable=True
     )
+
+
+def _pulling(loaded: Loaded, busy: frozenset[str]) -> bool:
+    """Whether what the planner may want pulled now is on its way."""
+    wanted = loaded.desired.revision
+    refs = (wanted.image_ref, wanted.image_digest)
+    return any(pull_key(loaded.uuid, ref) in busy for ref in refs if ref)
 
 
 def _tell_death(decision: Decision, instance: Instance, retry: Retry) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.actions import Action, Launch, Pull, ReleaseVolumes, Resume
 from orchestrator.engine.base import Engine, RegistryAuth, VolumeConfig
 from orchestrator.engine.container_config import container_config, volume_configs
-from orchestrator.jobs import Job
+from orchestrator.jobs import Job, pull_key
 from orchestrator.planner import target_revision
 from orchestrator.settings import Settings
 from orchestrator.sizes import DEFAULT_SIZES
@@ -39,7 +39,9 @@ class JobMaker:
         Only a launch can't do without its spec: what can't be read must still be ended.
         """
         desired = loaded.desired
-        key = {Pull: f"pull:{loaded.uuid}", ReleaseVolumes: f"volumes:{loaded.uuid}"}.get(type(action))
+        key = f"volumes:{loaded.uuid}" if isinstance(action, ReleaseVolumes) else ""
+        if isinstance(action, Pull):
+            key = pull_key(loaded.uuid, action.image_ref)
         job = Job(
             key=key or (instance.uuid if instance else loaded.uuid),
             service_uuid=loaded.uuid,

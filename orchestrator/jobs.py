@@ -22,7 +22,7 @@ from orchestrator.engine.errors import EngineError
 
 @dataclass(frozen=True)
 class Job:
-    """One action on one engine. `key` names what is busy while it runs: an instance uuid or "pull:<service>"."""
+    """One action on one engine. `key` names what is busy while it runs: an instance uuid or a `pull_key`."""
 
     key: str
     service_uuid: str
@@ -73,6 +73,11 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "outcome": "revoked" if self.revoked else failed or "ok",
         }
+
+
+def pull_key(service_uuid: str, image_ref: str) -> str:
+    """One pull of each reference at a time: a corrected tag need not wait for a hanging pull of the wrong one."""
+    return f"pull:{service_uuid}:{image_ref}"
 
 
 @dataclass

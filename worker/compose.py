@@ -85,7 +85,7 @@ class Worker:
             bookkeeper=Bookkeeper(random.random),
             clock=utc_now,
             new_uuid=lambda: str(uuid.uuid4()),
-            hooks=Hooks(purged=self._log_store.forget_service),
+            hooks=Hooks(purged=self._forget_logs),
         )
         lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)
         self._leadership = Leadership(lease, self._sessions, utc_now, self._gained, self._lost)
@@ -168,6 +168,11 @@ class Worker:
         hurried = outcome.error is None or backs_off
         delay = _AFTER_FAULT_SECONDS if not hurried else 0.0 if idle else _STILL_BUSY_SECONDS
         self._loop.request(outcome.job.service_uuid or None, delay)
+
+    def _forget_logs(self, service_uuid: str) -> None:
+        """Beside the passes: millions of lines take their time. A worker that dies meanwhile leaves it to retention."""
+        forget = self._log_store.forget_service
+        threading.Thread(target=forget, args=(service_uuid,), name=f"forget {service_uuid}", daemon=True).start()
 
     def _engine_event(self, event: EngineEvent | None) -> None:
         """Look at the service it names. An end that we brought about needs no second look: its job's outcome asks."""

@@ -18,7 +18,7 @@ from orchestrator.settings import Settings
 from orchestrator.store.database import session_scope
 from orchestrator.store.events import Events
 from orchestrator.store.pass_writes import PassWrites
-from orchestrator.store.schema import InstanceRow, VolumeRow
+from orchestrator.store.schema import InstanceRow, ServiceRow, VolumeRow
 
 log = logging.getLogger("skylark.worker")
 
@@ -60,6 +60,7 @@ class Housekeeping:
         try:
             before_ns = time.time_ns() - settings.log_retention_days * 86_400 * 1_000_000_000
             self._log_store.purge(before_ns)
+            self._forget_purged_services()
         except LogStoreError as error:
             log.warning("old log lines can't be dropped: %s", error)
         try:
@@ -71,3 +72,12 @@ class Housekeeping:
                 session.execute(gone)
         except SQLAlchemyError as error:
             log.warning("old events can't be dropped: %s", error)
+
+    def _forget_purged_services(self) -> None:
+        """Lines of services that are gone for good, which a worker killed at the wrong moment left behind."""
+        kept = self._log_store.services()
+        with session_scope(self._sessions) as session:
+            known = set(session.scalars(select(ServiceRow.uuid)))
+        for uuid in kept:
+            if uuid not in known:
+                self._log_store.forget_service(uuid)

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 
-from orchestrator.logs.store import LogStore, LogStoreError, NewLine
+from orchestrator.logs.store import LogStore, NewLine
 
 log = logging.getLogger("skylark.logs")
 
@@ -83,7 +83,7 @@ class LineWriter:
         while True:
             try:
                 self._store.append(batch)
-            except LogStoreError as error:
+            except Exception as error:  # whatever it is: a writer that ends here would lose everybody's lines
                 if not told:
                     log.error("log store can't be written, collection waits: %s", error)
                 told = True

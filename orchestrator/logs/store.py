@@ -126,13 +126,16 @@ class LogStore:
                     return
                 after = (rows[-1][2], rows[-1][0])
 
+    def services(self) -> tuple[str, ...]:
+        """Uuids of the services that have lines here."""
+        with self._read() as db:
+            return () if db is None else tuple(uuid for (uuid,) in db.execute(_SERVICES))
+
     def purge(self, before_ns: int) -> int:
         """Drop lines older than `before_ns`; positions stay, or a quiet container's old lines would come back."""
         if not self._path.exists():
             return 0
-        with self._write() as db:
-            services = [uuid for (uuid,) in db.execute(_SERVICES)]
-        return sum(self._delete("service_uuid = ? AND at_ns < ?", (uuid, before_ns)) for uuid in services)
+        return sum(self._delete("service_uuid = ? AND at_ns < ?", (uuid, before_ns)) for uuid in self.services())
 
     def forget_service(self, service_uuid: str) -> None:
         """Drop all lines and positions of a service."""

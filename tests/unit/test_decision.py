@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.actions import Forget, Launch, Pull, ReleaseVolumes, Remove, Stop
 from orchestrator.decision import Decision, decide, tell_status
 from orchestrator.engine.base import ContainerFact
+from orchestrator.jobs import pull_key
 from orchestrator.state import Health, Instance, Observed, Phase, Retry
 from orchestrator.status import Status
 from orchestrator.store.passes import Loaded
@@ -94,7 +95,7 @@ def test_busy_instance_is_left_as_it_is_whatever_the_list_shows() -> None:
 def test_pull_under_way_is_known_by_its_key() -> None:
     found = loaded(observed(), desired(revision=UNRESOLVED))
     assert [type(a) for a, _ in make(found, {}).actions] == [Pull]
-    assert make(found, {}, busy=frozenset({f"pull:{found.uuid}"})).actions == []
+    assert make(found, {}, busy=frozenset({pull_key(found.uuid, found.desired.revision.image_ref)})).actions == []
 
 
 def test_engine_trouble_changes_no_instance_and_orders_nothing() -> None:

@@ -76,7 +76,11 @@ def test_pull_has_the_credentials_of_its_registry_and_a_key_of_its_service(maker
     pull = Pull("registry.example/web:2", "deploy")
     job = maker.make(loaded(desired(revision=UNRESOLVED)), pull, None, spec(), ENGINE, {})
 
-    assert (job.key, job.image_ref, job.auth) == (f"pull:{SERVICE}", "registry.example/web:2", AUTH)
+    assert (job.key, job.image_ref, job.auth) == (
+        f"pull:{SERVICE}:registry.example/web:2",
+        "registry.example/web:2",
+        AUTH,
+    )
 
 
 def test_release_names_the_volumes_of_the_deleted_service(maker: JobMaker) -> None:
