@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from orchestrator.endpoints import HTTP, TCP, Endpoint, default_domain_name
+from orchestrator.endpoints import HTTP, Endpoint, default_domain_name
 from orchestrator.ingress.haproxy import Applied, HaProxy, proxy_settings
+from orchestrator.ingress.live import StatRow
 from orchestrator.ingress.routes import ReadyInstance, RoutedService, route_table
 from tests.support.registry import free_port
 
@@ -110,11 +111,15 @@ class Member:
     def __init__(self, name: str, address: str, port: int, kind: str) -> None:
         self.uuid = str(uuid4())
         self.name, self.address = name, address
-        self._server = (
-            _WebServer((address, port), _Handler) if kind == HTTP else _LineServer((address, port), _LineHandler)
-        )
+        self._port, self._kind = port, kind
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Serve (again)."""
+        make, handler = (_WebServer, _Handler) if self._kind == HTTP else (_LineServer, _LineHandler)
+        self._server: socketserver.TCPServer = make((self.address, self._port), handler)
         self._state: Any = self._server
-        self._state.name, self._state.gets, self._state.posts = name, 0, 0
+        self._state.name, self._state.gets, self._state.posts = self.name, 0, 0
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
@@ -143,16 +148,21 @@ class MortalMember:
 
     def __init__(self, name: str, address: str, port: int) -> None:
         self.uuid = str(uuid4())
-        self.name, self.address = name, address
-        command = [sys.executable, "-c", self._CODE, name, address, str(port)]
+        self.name, self.address, self._port = name, address, port
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Serve (again), in a new process."""
+        command = [sys.executable, "-c", self._CODE, self.name, self.address, str(self._port)]
         self._popen = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._popen.stdout is not None
-        self._popen.stdout.readline()
+        with self._popen.stdout as said:
+            said.readline()
 
     def close(self) -> None:
         """SIGKILL."""
         self._popen.kill()
-        self._popen.communicate()
+        self._popen.wait()
 
 
 class Site:
@@ -218,6 +228,10 @@ class Proxy:
     def another(self) -> HaProxy:
         """The same proxy as a restarted Skylark meets it."""
         return HaProxy(self.folder, self.settings)
+
+    def keep_counts(self, keep: Callable[[tuple[StatRow, ...]], None]) -> None:
+        """Have `keep` called before each reload."""
+        self.control = HaProxy(self.folder, self.settings, before_reload=keep)
 
     def show(self, *sites: Site) -> Applied:
         """Apply the table of these sites."""
