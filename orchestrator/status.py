@@ -42,6 +42,8 @@ def status(desired: Desired, observed: Observed, plan: Plan, now: datetime) -> S
         word = "StartError" if ready == 0 and wanted else "PartialRunning" if ready < wanted else "Running"
         return Status(word, False, trouble)
     if _converged(desired, living, plan) and ready == wanted:
+        if desired.recheck_image:  # it serves, but the deploy is not over: the tag may have moved
+            return Status("Running", True, f"looking whether {desired.revision.image_ref} moved")
         return Status("Running", False, f"{ready} of {_count(wanted, 'instance')} running")
     return Status("Deploying", True, _progress(desired, living, plan, ready))
 

@@ -219,7 +219,7 @@ def test_delete_keeps_only_the_volumes_and_frees_the_name_at_once(skylark: Skyla
     for volume in volumes:
         assert skylark.api.call("DELETE", f"/v1/volumes/orphans/{volume}").status_code == 204
     eventually(lambda: not skylark.volumes(), 30)
-    assert skylark.api.call("GET", "/v1/volumes/orphans").json() == []
+    eventually(lambda: skylark.api.call("GET", "/v1/volumes/orphans").json() == [], 30)
     skylark.api.delete("kept")
     eventually(lambda: not skylark.containers(), 30)
 
@@ -229,9 +229,9 @@ def test_delete_with_volumes_leaves_nothing(skylark: Skylark, images: Images) ->
     skylark.api.running("dropped", 2)
     skylark.api.delete("dropped", volumes=True)
     eventually(lambda: not skylark.containers() and not skylark.volumes(), 30)
+    wanted = {"created", "instance_launched", "deleted", "instance_stopped", "volume_removed", "purged"}
+    eventually(lambda: wanted <= {e["kind"] for e in skylark.api.events() if e["service"] == "madams/dropped"}, 30)
     assert skylark.api.call("GET", "/v1/volumes/orphans").json() == []
-    told = {event["kind"] for event in skylark.api.events() if event["service"] == "madams/dropped"}
-    assert {"created", "instance_launched", "deleted", "instance_stopped", "volume_removed"} <= told
 
 
 def test_new_image_tag_replaces_all_instances(skylark: Skylark, images: Images) -> None:

@@ -80,6 +80,20 @@ def test_moved_tag_replaces_instances_only_when_it_is_deployed(skylark: Skylark,
     skylark.api.delete("mover")
 
 
+def test_deploy_is_not_done_before_the_tag_was_looked_at(skylark: Skylark, gate: Gate, web: str) -> None:
+    skylark.api.create("looker", f"{gate.host}/{web}:v1")
+    skylark.api.running("looker")
+    gate.shut()
+    skylark.api.update("looker", image_tag="v1")
+    eventually(lambda: skylark.api.service("looker")["observed_generation"] == 2, 10)
+    service = skylark.api.service("looker")
+    assert (service["current_status"], service["is_deploying"]) == ("Running", True)
+    assert service["status_reason"] == f"looking whether {gate.host}/{web}:v1 moved"
+    gate.open()
+    skylark.api.running("looker")
+    skylark.api.delete("looker")
+
+
 def test_naming_an_unmoved_tag_again_changes_nothing(skylark: Skylark, registry: Registry, web: str) -> None:
     skylark.api.create("same", f"{registry.host}/{web}:v1")
     skylark.api.running("same")
