@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import grp
 import logging
-import os
-import pwd
-import re
-import resource
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -18,25 +12,17 @@ from typing import Literal
 
 from orchestrator.ingress import live
 from orchestrator.ingress.check import haproxy_check, sift
+from orchestrator.ingress.files import ProxyFiles
 from orchestrator.ingress.live import LiveServer, ServerRef, StatRow
+from orchestrator.ingress.machine import is_free
 from orchestrator.ingress.process import Master
-from orchestrator.ingress.render import (
-    CONFIG,
-    ProxySettings,
-    Rendered,
-    lists_of,
-    maps_of,
-    render,
-    tcp_frontend_port,
-    without_frontends,
-)
+from orchestrator.ingress.render import ProxySettings, lists_of, maps_of, tcp_frontend_port
 from orchestrator.ingress.routes import Backend, RouteTable, without
 from orchestrator.ingress.runtime import ProxyError, ProxyRefused
 
 log = logging.getLogger("skylark.ingress")
 
 _POLL_SECONDS = 0.05
-_MOST_CONNECTIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,16 +42,6 @@ class Applied:
     seconds: float = 0.0
 
 
-def proxy_settings(http_port: int, **changes: object) -> ProxySettings:
-    """Settings that fit this machine: connections within the open-file limit, root's rights dropped to `haproxy`."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    files = files if files != resource.RLIM_INFINITY else 2 * _MOST_CONNECTIONS + 2000
-    # Two descriptors a connection; a tenth and 500 are for listeners, idle connections and checks
-    fitting = min(_MOST_CONNECTIONS, max(100, (int(files * 0.9) - 500) // 2))
-    given = ProxySettings(http_port=http_port, maxconn=fitting, runs_as=_unprivileged())
-    return replace(given, **changes)  # type: ignore[arg-type]
-
-
 class HaProxy:
     """The data plane. `apply` is called with the whole table, as often as one likes; equal tables cost one question.
 
@@ -82,6 +58,7 @@ class HaProxy:
     ) -> None:
         self._folder = folder
         self._settings = settings
+        self._files = ProxyFiles(folder, settings)
         self._master = Master(folder, program)
         self._check = haproxy_check(settings, folder, program)
         self._before_reload = before_reload
@@ -96,18 +73,13 @@ class HaProxy:
         """
         with self._lock:
             self._master.trim_logs()
-            if self._master.info() is not None:
+            if self._master.answers():
                 return False
             self._settled = None
-            self._folder.mkdir(parents=True, exist_ok=True)
-            config = self._folder / CONFIG
-            if not config.exists() or not self._frame_fits(config.read_text()):
-                self._write(render(RouteTable(), self._settings, str(self._folder)))
-            text = config.read_text()
-            found = (tcp_frontend_port(name) for name in re.findall(r"(?m)^frontend (\S+)", text))
-            taken = [port for port in found if port is not None and not self._is_free(port)]
+            self._files.ensure()
+            taken = [port for port in self._files.tcp_ports() if not is_free(self._settings.address, port)]
             if taken:
-                _write_atomically(config, without_frontends(text, taken))
+                self._files.leave_out(taken)
             self._master.start()
             return True
 
@@ -122,14 +94,15 @@ class HaProxy:
                 return Applied("nothing", started, refused=self._reasons(), seconds=time.monotonic() - began)
             conflicts = self._port_conflicts(table)
             asked = self._without_refused(without(table, ports=conflicts))
-            rendered = render(asked, self._settings, str(self._folder))
+            rendered = self._files.render(asked)
             if info.get("description") == rendered.skeleton:
                 how: Literal["nothing", "runtime", "reload"] = "runtime"
                 commands = self._tell(asked)
             else:
                 how, commands = "reload", 0
                 self._reload(asked)
-            leaving = self._remove_drained(table)
+            leaving, removed = self._remove_drained(table)
+            commands += removed
             whole = not (conflicts or leaving)
             self._settled = (table, self._info()["Pid"]) if whole else None
             if how == "runtime" and not commands:
@@ -218,7 +191,7 @@ class HaProxy:
             runtime.do(command)
             said += 1
         kept = {s.ref for s in self._servers()}
-        self._write(render(_with_servers(table, kept), self._settings, folder))
+        self._files.write(self._files.render(_with_servers(table, kept)))
         return said
 
     def _reload(self, asked: RouteTable) -> None:
@@ -229,25 +202,25 @@ class HaProxy:
                     "the proxy refuses the part of %s: %s", backend.service or backend.key, refused[backend.key]
                 )
                 self._refused[backend] = refused[backend.key], any(b.key == backend.key for b in accepted.backends)
-        rendered = render(accepted, self._settings, str(self._folder))
+        rendered = self._files.render(accepted)
         self._before_reload(self.stats())
-        last_good = (self._folder / CONFIG).read_text()
-        self._write(rendered)
+        last_good = self._files.config()
+        self._files.write(rendered)
         if self._info().get("description") == rendered.skeleton:  # what is refused was all that is new
             self._tell(accepted)
             return
         try:
             self._master.reload(rendered.skeleton)
         except ProxyError:
-            _write_atomically(self._folder / CONFIG, last_good)
+            self._files.write_config(last_good)
             raise
 
     def _servers(self) -> tuple[LiveServer, ...]:
         return live.read_servers(self._master.runtime.ask("show servers state"))
 
-    def _remove_drained(self, table: RouteTable) -> tuple[ServerRef, ...]:
-        """Delete what left the table and has nothing under way; the others, which leave later."""
-        left = []
+    def _remove_drained(self, table: RouteTable) -> tuple[tuple[ServerRef, ...], int]:
+        """Delete what left the table and has nothing under way: (the others, which leave later; commands it took)."""
+        left, said = [], 0
         for ref in live.leaving_servers(table, self._servers()):
             try:
                 if self.sessions(ref):
@@ -255,9 +228,10 @@ class HaProxy:
                     continue
                 for command in live.removal_commands(ref):
                     self._master.runtime.do(command)
+                    said += 1
             except ProxyRefused:
                 left.append(ref)  # a connection to it is just being closed
-        return tuple(left)
+        return tuple(left), said
 
     def _without_refused(self, table: RouteTable) -> RouteTable:
         """What was refused as it stands is not tried again until it changes; its route stays where it can."""
@@ -275,29 +249,7 @@ class HaProxy:
         """
         frontends = live.read_stats(self._master.runtime.ask("show stat -1 1 -1"), 0)
         ours = {tcp_frontend_port(row.proxy) for row in frontends}
-        return tuple(r.port for r in table.tcp if r.port not in ours and not self._is_free(r.port))
-
-    def _is_free(self, port: int) -> bool:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._settings.address, port))
-            except OSError:
-                return False
-        return True
-
-    def _frame_fits(self, config: str) -> bool:
-        """Whether a kept file was made with the settings of now (port, limits, user): its frame is an empty table's."""
-        frame = render(RouteTable(), self._settings, str(self._folder)).files[CONFIG]
-        lines = {line for line in frame.splitlines() if not line.startswith("    description ")}
-        return lines <= set(config.splitlines())
-
-    def _write(self, rendered: Rendered) -> None:
-        for name, text in rendered.files.items():
-            _write_atomically(self._folder / name, text)
-        for path in self._folder.glob("sources-*.acl"):
-            if path.name not in rendered.files:
-                path.unlink()
+        return tuple(r.port for r in table.tcp if r.port not in ours and not is_free(self._settings.address, r.port))
 
 
 def _with_servers(table: RouteTable, kept: Collection[ServerRef]) -> RouteTable:
@@ -308,23 +260,3 @@ def _with_servers(table: RouteTable, kept: Collection[ServerRef]) -> RouteTable:
             replace(b, servers=tuple(s for s in b.servers if (b.key, s.name) in kept)) for b in table.backends
         ),
     )
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Nobody ever reads half a file; an equal one is left alone."""
-    if path.exists() and path.read_text() == text:
-        return
-    draft = path.with_name(f".{path.name}.new")
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
-
-
-def _unprivileged() -> tuple[str, str] | None:
-    """The user and group of Debian's package, when we are root and they are there."""
-    try:
-        return ("haproxy", grp.getgrnam("haproxy").gr_name) if os.geteuid() == 0 and pwd.getpwnam("haproxy") else None
-    except KeyError:
-        return None

@@ -21,6 +21,7 @@ OWN_LOG = "haproxy.log"
 _START_SECONDS = 10.0
 _RELOAD_SECONDS = 10.0
 _RESEND_SECONDS = 1.5  # a reload that shows nothing by then was lost
+_SILENT_SECONDS = 5.0
 _TRIM_BYTES = 32 * 1024 * 1024  # a log of this size is moved aside while we live,
 _MOST_BYTES = 256 * 1024 * 1024  # and what HAProxy writes when we don't ends here
 _LONGEST_SOCKET = 80  # the kernel's 107, less what HAProxy adds while it swaps sockets, and a draft's folder
@@ -48,6 +49,15 @@ class Master:
             return read_info(self.runtime.ask("show info")) or None
         except ProxyError:
             return None
+
+    def answers(self) -> bool:
+        """Whether it runs. One that is there and silent gets some seconds: a busy moment must not cost its traffic."""
+        silent_until = time.monotonic() + _SILENT_SECONDS
+        while self.info() is None:
+            if time.monotonic() > silent_until or not self.processes():
+                return False
+            time.sleep(0.05)
+        return True
 
     def workers(self) -> Workers:
         """All workers. Raises ProxyError when the master does not answer."""

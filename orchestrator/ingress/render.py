@@ -16,14 +16,13 @@ MASTER_SOCKET = "master.sock"
 METRICS_SOCKET = "metrics.sock"
 
 # Checks run only after trouble: a day between those of a healthy server, half a second between those of a lost one.
-# One check follows each (re)load; `fall 2` keeps a busy moment from counting. What is ready, Skylark knows itself.
+# (One more follows each load.) Readiness is not theirs to find: Skylark probes it itself.
+# Never `on-marked-down shutdown-sessions`: it cuts requests that were about to be retried elsewhere.
 _SERVER = (
-    "check inter 24h fastinter 500ms downinter 500ms fall 2 rise 1 "
-    "observe layer4 error-limit 2 on-error mark-down on-marked-down shutdown-sessions"
+    "check inter 24h fastinter 500ms downinter 500ms fall 2 rise 1 observe layer4 error-limit 2 on-error mark-down"
 )
 _HTTP_SERVER = f"{_SERVER} slowstart 2s"
 _PROXY_SERVER = f"{_SERVER} send-proxy check-send-proxy"
-
 _NOT_READY = "is being deployed, or has no ready instance: try again in a moment"
 
 
@@ -133,6 +132,12 @@ def _defaults(settings: ProxySettings) -> list[str]:
         f"timeout server {settings.idle_seconds}s",
         "timeout queue 5s",
         "timeout check 2s",
+        # A peer that vanished without a word is noticed after a minute; its sessions end then.
+        "option clitcpka",
+        "option srvtcpka",
+        "srvtcpka-idle 30s",
+        "srvtcpka-intvl 10s",
+        "srvtcpka-cnt 3",
     )
     http = _section(
         "defaults http",
@@ -156,8 +161,6 @@ def _defaults(settings: ProxySettings) -> list[str]:
         "mode tcp",
         *times,
         f"timeout tunnel {settings.tcp_idle_seconds}s",
-        "option clitcpka",
-        "option srvtcpka",
         "retries 3",
         "option redispatch 1",
     )

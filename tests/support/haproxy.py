@@ -25,8 +25,9 @@ from typing import Any
 from uuid import uuid4
 
 from orchestrator.endpoints import HTTP, Endpoint, default_domain_name
-from orchestrator.ingress.haproxy import Applied, HaProxy, proxy_settings
+from orchestrator.ingress.haproxy import Applied, HaProxy
 from orchestrator.ingress.live import StatRow
+from orchestrator.ingress.machine import proxy_settings
 from orchestrator.ingress.routes import ReadyInstance, RoutedService, route_table
 from tests.support.registry import free_port
 
@@ -38,6 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Names its server; /headers tells what reached it, /slow takes half a second, /echo upgrades, POST /die breaks."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one write: a death between head and body can't be made good by any proxy
 
     def do_GET(self) -> None:
         server: Any = self.server
@@ -75,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}.items():
             self.send_header(name, value)
         self.end_headers()
+        self.wfile.flush()
         while data := self.connection.recv(4096):
             self.connection.sendall(data)
         self.close_connection = True
@@ -271,10 +274,13 @@ def request(
 
 def say_line(port: int, line: str = "hello") -> str:
     """What a line server behind `port` answers; "" when it closes without a word."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(f"{line}\n".encode())
-        with connection.makefile() as file:
-            return file.readline().strip()
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(f"{line}\n".encode())
+            with connection.makefile() as file:
+                return file.readline().strip()
+    except ConnectionError:
+        return ""
 
 
 @dataclass
