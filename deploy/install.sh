@@ -2,8 +2,8 @@
 # Installs what is missing on a Debian machine, by apt alone.
 # Usage: deploy/install.sh python|engine|tests|bench ...
 #   python  a Python of at least 3.11 that can make virtual environments
-#   engine  the Docker engine (unless one is there or already answers)
-#   tests   what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab
+#   engine  the Docker engine (unless one is there or already answers), and HAProxy for the traffic
+#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab
 #   bench   docker-compose, the measure of comparison
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -52,11 +52,13 @@ engine() {
         has dockerd || missing+=(docker.io)
         has iptables || missing+=(iptables)
     fi
+    has haproxy || missing+=(haproxy)
     install "${missing[@]}"
 }
 
 tests() {
     local missing=()
+    has haproxy || missing+=(haproxy)
     has docker-registry || missing+=(docker-registry)
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || missing+=(postgresql)
     has mkfs.ext4 || missing+=(e2fsprogs)

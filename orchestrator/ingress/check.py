@@ -19,7 +19,7 @@ Check = Callable[[RouteTable], str]  # "" when accepted, else the reason
 _CHECK_SECONDS = 30.0
 
 
-def haproxy_check(settings: ProxySettings, folder: Path, program: str = "haproxy") -> Check:
+def haproxy_check(settings: ProxySettings, folder: Path, program: str) -> Check:
     """A check by the real program, of files written beside those in use."""
 
     def check(table: RouteTable) -> str:

@@ -14,7 +14,7 @@ from orchestrator.ingress import live
 from orchestrator.ingress.check import haproxy_check, sift
 from orchestrator.ingress.files import ProxyFiles
 from orchestrator.ingress.live import LiveServer, ServerRef, StatRow
-from orchestrator.ingress.machine import is_free
+from orchestrator.ingress.machine import find_haproxy, is_free
 from orchestrator.ingress.process import Master
 from orchestrator.ingress.render import ProxySettings, lists_of, maps_of, tcp_frontend_port
 from orchestrator.ingress.routes import Backend, RouteTable, without
@@ -53,9 +53,10 @@ class HaProxy:
         folder: Path,
         settings: ProxySettings,
         *,
-        program: str = "haproxy",
+        program: str = "",
         before_reload: Callable[[tuple[StatRow, ...]], None] = lambda rows: None,
     ) -> None:
+        program = program or find_haproxy()
         self._folder = folder
         self._settings = settings
         self._files = ProxyFiles(folder, settings)

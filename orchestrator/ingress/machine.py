@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import resource
+import shutil
 import socket
 from dataclasses import replace
 
@@ -22,6 +23,12 @@ def proxy_settings(http_port: int, **changes: object) -> ProxySettings:
     fitting = min(_MOST_CONNECTIONS, max(100, (int(files * 0.9) - 500) // 2))
     given = ProxySettings(http_port=http_port, maxconn=fitting, runs_as=_unprivileged())
     return replace(given, **changes)  # type: ignore[arg-type]
+
+
+def find_haproxy() -> str:
+    """The program's path; its bare name where it is not installed, for the message that follows."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin"  # a plain user's PATH may lack these
+    return shutil.which("haproxy", path=path) or "haproxy"
 
 
 def is_free(address: str, port: int) -> bool:

@@ -23,14 +23,14 @@ _RELOAD_SECONDS = 10.0
 _RESEND_SECONDS = 1.5  # a reload that shows nothing by then was lost
 _SILENT_SECONDS = 5.0
 _TRIM_BYTES = 32 * 1024 * 1024  # a log of this size is moved aside while we live,
-_MOST_BYTES = 256 * 1024 * 1024  # and what HAProxy writes when we don't ends here
+MOST_BYTES = 256 * 1024 * 1024  # and what HAProxy writes when we don't ends here
 _LONGEST_SOCKET = 80  # the kernel's 107, less what HAProxy adds while it swaps sockets, and a draft's folder
 
 
 class Master:
     """One HAProxy in master-worker mode, known by its folder. It outlives us, and is found again by the next one."""
 
-    def __init__(self, folder: Path, program: str = "haproxy") -> None:
+    def __init__(self, folder: Path, program: str) -> None:
         if len(str(folder / RUNTIME_SOCKET)) > _LONGEST_SOCKET:
             raise ProxyError(f"{folder} is too long a path for the proxy's sockets; choose a shorter SKYLARK_HOME")
         self._folder = folder
@@ -66,7 +66,7 @@ class Master:
     def start(self) -> None:
         """Start with the file in the folder, once nothing of an earlier one is left. Raises ProxyError."""
         self._kill_leftovers()
-        limits = ["prlimit", f"--fsize={_MOST_BYTES}", "--"]
+        limits = ["prlimit", f"--fsize={MOST_BYTES}", "--"]
         command = [self._program, "-W", "-S", f"{self._folder / MASTER_SOCKET},mode,600", "-f", self._config]
         own_log = self._folder / OWN_LOG
         offset = own_log.stat().st_size if own_log.exists() else 0

@@ -1,10 +1,9 @@
-"""The real HAProxy: routes, changes while it runs, faults around it."""
+"""The real HAProxy: where requests go, what reaches whom, and changes while it runs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,10 +12,8 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.endpoints import TCP
-from orchestrator.ingress.process import faults
-from orchestrator.ingress.routes import Server, route_table
-from orchestrator.ingress.runtime import ProxyError
-from tests.support.haproxy import Proxy, Site, request, say_line, steady_load
+from orchestrator.ingress.routes import route_table
+from tests.support.haproxy import Proxy, Site, say_line, steady_load
 from tests.support.poll import eventually
 
 
@@ -170,145 +167,6 @@ def test_reloads_in_a_row_all_take_effect(proxy: Proxy, sites: list[Site]) -> No
     assert [say_line(site.service_port) for site in sites] == [f"door{n}.0 hello" for n in range(4)]
 
 
-def test_kill_of_one_of_three_servers_costs_no_get(proxy: Proxy, sites: list[Site]) -> None:
-    (site,) = sites[:] = [Site("web").grow(3, mortal=True)]
-    proxy.show(site)
-
-    with steady_load(proxy.port, [site.domain]) as load:
-        eventually(lambda: load.bodies() == {"web.0", "web.1", "web.2"})
-        site.members[1].close()
-        before = sum(load.answers.values())
-        eventually(lambda: sum(load.answers.values()) > before + 150)
-
-    assert not load.failed
-    assert load.slowest < 2
-
-
-def test_lost_server_is_used_again_when_it_is_back(proxy: Proxy, sites: list[Site]) -> None:
-    (site,) = sites[:] = [Site("web").grow(1, mortal=True)]
-    proxy.show(site)
-    assert proxy.get(site.domain).status == 200
-    lost = site.members[0]
-    lost.close()
-    assert [proxy.get(site.domain).status for _ in range(3)] == [503] * 3
-
-    lost.reopen()
-
-    eventually(lambda: proxy.get(site.domain).status == 200, 5)
-
-
-def test_post_is_never_sent_twice(proxy: Proxy, sites: list[Site]) -> None:
-    (site,) = sites[:] = [Site("web").grow(3)]
-    proxy.show(site)
-
-    answer = proxy.get(site.domain, "/die", method="POST", body=b"once")
-
-    assert answer.status == 502
-    assert "broke off" in answer.body
-    assert sum(member.posts for member in site.members) == 1
-
-
-def test_killed_proxy_comes_back_with_the_same_routes(proxy: Proxy, sites: list[Site]) -> None:
-    sites += [Site("web").grow(1), Site("door", TCP).grow()]
-    proxy.show(*sites)
-    proxy.show(sites[0].grow(1), sites[1])
-    os.killpg(proxy.pid(), signal.SIGKILL)
-    eventually(lambda: proxy.get("web-ns.test").status == 0)
-
-    started = proxy.control.ensure_running()
-
-    assert started
-    assert {proxy.get("web-ns.test").body for _ in range(6)} == {"web.0", "web.1"}
-    assert say_line(sites[1].service_port) == "door.0 hello"
-    assert not proxy.control.ensure_running()
-
-
-@pytest.mark.parametrize("victim", ["master", "worker"])
-def test_half_a_proxy_is_replaced_as_a_whole(proxy: Proxy, sites: list[Site], victim: str) -> None:
-    sites.append(Site("web").grow(1))
-    proxy.show(*sites)
-    worker = {row.worker for row in proxy.control.stats()}.pop()
-    os.kill(proxy.pid() if victim == "master" else worker, signal.SIGKILL)
-
-    applied = eventually(lambda: (applied := proxy.show(*sites)) and applied.started and applied)
-
-    assert applied.started
-    assert proxy.get("web-ns.test").body == "web.0"
-    assert {row.worker for row in proxy.control.stats()} != {worker}
-
-
-def test_restarted_skylark_keeps_the_proxy_it_finds(proxy: Proxy, sites: list[Site]) -> None:
-    (site,) = sites[:] = [Site("web").grow(2)]
-    proxy.show(site)
-    pid = proxy.pid()
-    gone = site.members.pop(0)
-
-    applied = proxy.another().apply(route_table([site.service()]))
-    gone.close()
-
-    assert (applied.started, applied.how) == (False, "runtime")
-    assert proxy.pid() == pid
-    assert {proxy.get(site.domain).body for _ in range(4)} == {"web.1"}
-
-
-def test_part_that_haproxy_refuses_leaves_the_others_their_routes(proxy: Proxy, sites: list[Site]) -> None:
-    sites += [Site(name).grow(1) for name in ("one", "two", "odd", "four")]
-    table = route_table([site.service() for site in sites])
-    odd = sites[2].backend
-    broken = tuple(replace(b, servers=(Server("x", "no address", 80),)) if b.key == odd else b for b in table.backends)
-
-    applied = proxy.control.apply(replace(table, backends=broken))
-
-    assert list(applied.refused) == [odd]
-    assert "no" in applied.refused[odd]
-    assert [proxy.get(s.domain).status for s in sites] == [200, 200, 503, 200]
-    again = proxy.control.apply(replace(table, backends=broken))
-    assert (again.how, list(again.refused)) == ("nothing", [odd])
-    assert proxy.control.apply(table).refused == {}
-    assert proxy.get("odd-ns.test").status == 200
-
-
-def test_service_port_in_use_on_the_host_is_told_and_taken_when_free(proxy: Proxy, sites: list[Site]) -> None:
-    sites += [Site("web").grow(1), Site("door", TCP).grow(1), Site("gate", TCP).grow(1)]
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", sites[1].service_port))
-        other.listen()
-        applied = proxy.show(*sites)
-        assert applied.port_conflicts == (sites[1].service_port,)
-        assert proxy.get("web-ns.test").status == 200
-        assert say_line(sites[2].service_port) == "gate.0 hello"
-        assert proxy.show(*sites).port_conflicts == (sites[1].service_port,)
-
-    assert proxy.show(*sites).port_conflicts == ()
-    assert say_line(sites[1].service_port) == "door.0 hello"
-
-
-def test_port_lost_while_the_proxy_was_down_does_not_keep_it_down(proxy: Proxy, sites: list[Site]) -> None:
-    sites += [Site("web").grow(1), Site("door", TCP).grow(1)]
-    proxy.show(*sites)
-    proxy.control.stop()
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", sites[1].service_port))
-        other.listen()
-        proxy.control.ensure_running()
-        assert proxy.get("web-ns.test").status == 200
-        assert proxy.show(*sites).port_conflicts == (sites[1].service_port,)
-
-    assert proxy.show(*sites).port_conflicts == ()
-    assert say_line(sites[1].service_port) == "door.0 hello"
-
-
-def test_http_port_in_use_is_said_in_words(proxy: Proxy) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", proxy.port))
-        other.listen()
-        with pytest.raises(ProxyError, match=rf"did not start.*Address already in use.*{proxy.port}"):
-            proxy.show()
-
-    assert proxy.show().started
-
-
 def test_websocket_stays_open_through_a_reload(proxy: Proxy, sites: list[Site]) -> None:
     sites += [Site("web").grow(1), Site("door", TCP).grow(1)]
     proxy.show(sites[0])
@@ -448,22 +306,3 @@ def test_counters_are_handed_over_before_a_reload_resets_them(sites: list[Site])
         proxy.close()
 
     assert kept == [1]
-
-
-def test_log_that_has_grown_is_moved_aside(proxy: Proxy) -> None:
-    proxy.show()
-    log = proxy.folder / "access.log"
-    with log.open("a") as file:
-        file.truncate(40 * 1024 * 1024)
-
-    proxy.control.ensure_running()
-    request(proxy.port, "after.example")
-
-    assert (proxy.folder / "access.log.1").stat().st_size >= 40 * 1024 * 1024
-    assert eventually(log.read_text).startswith(("1", "2"))
-
-
-def test_faults_are_told_in_haproxys_own_words() -> None:
-    text = "[NOTICE] (1) : x\n[ALERT] (1) : config : parsing [a:3] : no such thing\n[ALERT] (1) : Fatal errors found\n"
-
-    assert faults(text) == "config : parsing [a:3] : no such thing"
