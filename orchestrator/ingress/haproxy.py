@@ -25,6 +25,9 @@ log = logging.getLogger("skylark.ingress")
 _POLL_SECONDS = 0.05
 
 
+How = Literal["nothing", "runtime", "reload", "start"]  # start: HAProxy was not running, and is again
+
+
 @dataclass(frozen=True)
 class Applied:
     """What it took to bring the proxy to a table, and what could not be had.
@@ -33,8 +36,7 @@ class Applied:
     `leaving`: servers that are not in the table and still have sessions. All others are in effect.
     """
 
-    how: Literal["nothing", "runtime", "reload"]
-    started: bool = False  # HAProxy was not running, and is again
+    how: How
     commands: int = 0
     refused: Mapping[str, str] = field(default_factory=dict)
     port_conflicts: tuple[int, ...] = ()
@@ -70,14 +72,14 @@ class HaProxy:
     def ensure_running(self) -> bool:
         """Start HAProxy with its last good file when it is not running; whether that was needed. Raises ProxyError.
 
+        For as long as no table is known; with one, `apply` starts it and never routes to what was there before.
         Ports that something else took in the meantime are left out; the next `apply` tells which.
         """
         with self._lock:
             self._master.trim_logs()
             if self._master.answers():
                 return False
-            self._settled = None
-            self._files.ensure()
+            self._prepare()
             taken = [port for port in self._files.tcp_ports() if not is_free(self._settings.address, port)]
             if taken:
                 self._files.leave_out(taken)
@@ -88,16 +90,22 @@ class HaProxy:
         """Bring the proxy to this table. Raises ProxyError when it can't be spoken to, started or reloaded."""
         began = time.monotonic()
         with self._lock:
-            started = self.ensure_running()
+            self._master.trim_logs()
+            started = not self._master.answers()
+            if started:
+                self._prepare()
+                taken = [route.port for route in table.tcp if not is_free(self._settings.address, route.port)]
+                self._files.write(self._files.render(self._accepted(without(table, ports=taken))))
+                self._master.start()
             info = self._info()
             self._refused = {b: why for b, why in self._refused.items() if b in table.backends}
             if self._settled == (table, info["Pid"]):
-                return Applied("nothing", started, refused=self._reasons(), seconds=time.monotonic() - began)
+                return Applied("nothing", refused=self._reasons(), seconds=time.monotonic() - began)
             conflicts = self._port_conflicts(table)
             asked = self._without_refused(without(table, ports=conflicts))
             rendered = self._files.render(asked)
             if info.get("description") == rendered.skeleton:
-                how: Literal["nothing", "runtime", "reload"] = "runtime"
+                how: How = "runtime"
                 commands = self._tell(asked)
             else:
                 how, commands = "reload", 0
@@ -106,9 +114,11 @@ class HaProxy:
             commands += removed
             whole = not (conflicts or leaving)
             self._settled = (table, self._info()["Pid"]) if whole else None
-            if how == "runtime" and not commands:
+            if started:
+                how = "start"
+            elif how == "runtime" and not commands:
                 how = "nothing"
-            return Applied(how, started, commands, self._reasons(), conflicts, leaving, time.monotonic() - began)
+            return Applied(how, commands, self._reasons(), conflicts, leaving, time.monotonic() - began)
 
     def drain(self, ref: ServerRef) -> None:
         """No new requests for this server from now on. Leave it out of later tables, or `apply` brings it back."""
@@ -195,7 +205,13 @@ class HaProxy:
         self._files.write(self._files.render(_with_servers(table, kept)))
         return said
 
-    def _reload(self, asked: RouteTable) -> None:
+    def _prepare(self) -> None:
+        self._settled = None
+        self._master.clear()
+        self._files.ensure()
+
+    def _accepted(self, asked: RouteTable) -> RouteTable:
+        """What of it HAProxy takes; the rest is told and remembered."""
         accepted, refused = sift(asked, self._check)
         for backend in asked.backends:
             if backend.key in refused:
@@ -203,6 +219,10 @@ class HaProxy:
                     "the proxy refuses the part of %s: %s", backend.service or backend.key, refused[backend.key]
                 )
                 self._refused[backend] = refused[backend.key], any(b.key == backend.key for b in accepted.backends)
+        return accepted
+
+    def _reload(self, asked: RouteTable) -> None:
+        accepted = self._accepted(asked)
         rendered = self._files.render(accepted)
         self._before_reload(self.stats())
         last_good = self._files.config()

@@ -64,8 +64,7 @@ class Master:
         return read_workers(self.socket.ask("show proc"))
 
     def start(self) -> None:
-        """Start with the file in the folder, once nothing of an earlier one is left. Raises ProxyError."""
-        self._kill_leftovers()
+        """Start with the file in the folder, after `clear`. Raises ProxyError."""
         limits = ["prlimit", f"--fsize={MOST_BYTES}", "--"]
         command = [self._program, "-W", "-S", f"{self._folder / MASTER_SOCKET},mode,600", "-f", self._config]
         own_log = self._folder / OWN_LOG
@@ -150,8 +149,8 @@ class Master:
                 shutil.copyfile(path, path.with_name(f"{name}.1"))
                 os.truncate(path, 0)
 
-    def _kill_leftovers(self) -> None:
-        """A hung master, or workers that lost theirs: they would share our ports with an old configuration."""
+    def clear(self) -> None:
+        """Kill a hung master, or workers that lost theirs: they would share our ports with an old configuration."""
         for pid in self.processes():
             _signal(pid, signal.SIGKILL)
         if not _wait(lambda: not self.processes(), 5.0):

@@ -163,7 +163,7 @@ def test_reloads_in_a_row_all_take_effect(proxy: Proxy, sites: list[Site]) -> No
 
     ways = [proxy.show(*sites[: n + 1]).how for n in range(4)]
 
-    assert ways == ["reload"] * 4
+    assert ways == ["start", "reload", "reload", "reload"]
     assert [say_line(site.service_port) for site in sites] == [f"door{n}.0 hello" for n in range(4)]
 
 
@@ -234,6 +234,24 @@ def test_tcp_connection_outlives_a_reload(proxy: Proxy, sites: list[Site]) -> No
             proxy.show(*sites)
 
 
+def test_evicted_server_loses_its_connections(proxy: Proxy, sites: list[Site]) -> None:
+    (site,) = sites[:] = [Site("door", TCP).grow(1)]
+    proxy.show(site)
+    ref = (site.backend, site.members[0].uuid)
+    with socket.create_connection(("127.0.0.1", site.service_port), timeout=5) as connection:
+        file = connection.makefile("rw")
+        print("hello", file=file, flush=True)
+        assert file.readline() == "door.0 hello\n"
+        proxy.control.drain(ref)
+        assert not proxy.control.wait_drained(ref, 0.1)
+        proxy.control.evict(ref)
+        assert file.readline() == ""
+
+    site.members.pop().close()
+    eventually(lambda: not proxy.show(site).leaving)
+    assert ref[1] not in {row.name for row in proxy.control.stats()}
+
+
 def test_access_to_a_port_is_by_the_sources_named(proxy: Proxy, sites: list[Site]) -> None:
     (site,) = sites[:] = [Site("door", TCP).grow(1)]
     table = route_table([site.service()])
@@ -242,7 +260,7 @@ def test_access_to_a_port_is_by_the_sources_named(proxy: Proxy, sites: list[Site
     def allow(*sources: str) -> str:
         return proxy.control.apply(replace(table, tcp=(replace(route, sources=sources),))).how
 
-    assert (allow("10.0.0.0/8"), say_line(site.service_port)) == ("reload", "")
+    assert (allow("10.0.0.0/8"), say_line(site.service_port)) == ("start", "")
     assert (allow("127.0.0.1"), say_line(site.service_port)) == ("runtime", "door.0 hello")
     assert (allow(), say_line(site.service_port)) == ("runtime", "")
 

@@ -90,16 +90,31 @@ def test_killed_proxy_comes_back_with_the_same_routes(proxy: Proxy, sites: list[
 
 @pytest.mark.parametrize("victim", ["master", "worker"])
 def test_half_a_proxy_is_replaced_as_a_whole(proxy: Proxy, sites: list[Site], victim: str) -> None:
-    sites.append(Site("web").grow(1))
+    sites += [Site("web").grow(1), Site("door", TCP).grow(1)]
     proxy.show(*sites)
     worker = {row.worker for row in proxy.control.stats()}.pop()
     os.kill(proxy.pid() if victim == "master" else worker, signal.SIGKILL)
 
-    applied = eventually(lambda: (applied := proxy.show(*sites)) and applied.started and applied)
+    applied = eventually(lambda: (applied := proxy.show(*sites)) and applied.how == "start" and applied)
 
-    assert applied.started
+    assert applied.port_conflicts == ()
     assert proxy.get("web-ns.test").body == "web.0"
+    assert say_line(sites[1].service_port) == "door.0 hello"
     assert {row.worker for row in proxy.control.stats()} != {worker}
+
+
+def test_started_proxy_never_routes_to_what_was_there_before(proxy: Proxy, sites: list[Site]) -> None:
+    (site,) = sites[:] = [Site("web").grow(2)]
+    proxy.show(site)
+    proxy.control.stop()
+    other = site.members.pop(0)  # its address may be another service's by now
+
+    applied = proxy.show(site)
+    other.close()
+
+    assert applied.how == "start"
+    assert other.uuid not in (proxy.folder / "haproxy.cfg").read_text()
+    assert proxy.get(site.domain).body == "web.1"
 
 
 def test_restarted_skylark_keeps_the_proxy_it_finds(proxy: Proxy, sites: list[Site]) -> None:
@@ -111,7 +126,7 @@ def test_restarted_skylark_keeps_the_proxy_it_finds(proxy: Proxy, sites: list[Si
     applied = proxy.another().apply(route_table([site.service()]))
     gone.close()
 
-    assert (applied.started, applied.how) == (False, "runtime")
+    assert applied.how == "runtime"
     assert proxy.pid() == pid
     assert {proxy.get(site.domain).body for _ in range(4)} == {"web.1"}
 
@@ -171,7 +186,7 @@ def test_http_port_in_use_is_said_in_words(proxy: Proxy) -> None:
         with pytest.raises(ProxyError, match=rf"did not start.*Address already in use.*{proxy.port}"):
             proxy.show()
 
-    assert proxy.show().started
+    assert proxy.show().how == "start"
 
 
 def test_log_that_has_grown_is_moved_aside(proxy: Proxy) -> None:
