@@ -223,7 +223,6 @@ class Proxy:
 
     def __init__(self, **settings: Any) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sky-px-"))
-        self.folder.chmod(0o755)
         self.port = free_port()
         self.settings = proxy_settings(self.port, address="127.0.0.1", **settings)
         self.control = self.another()
