@@ -16,7 +16,7 @@ from api.answers import answer
 from orchestrator.logs.store import LogStoreError
 from orchestrator.spec import SpecError
 from orchestrator.spec_text import shown
-from orchestrator.store.services import Gone, NameTaken, NoPortLeft
+from orchestrator.store.services import Gone, NameTaken, NoPortLeft, NoRevision
 
 Fields = Mapping[str, Sequence[str]]
 
@@ -82,6 +82,7 @@ def install(app: OpenAPI) -> None:
     app.register_error_handler(SpecError, _spec_error)
     app.register_error_handler(NameTaken, lambda error: refusal(ApiError(409, str(error), code="name_taken")))
     app.register_error_handler(Gone, lambda error: refusal(ApiError(404, "the service was deleted meanwhile")))
+    app.register_error_handler(NoRevision, lambda error: refusal(ApiError(409, str(error), code="no_revision")))
     app.register_error_handler(NoPortLeft, lambda error: refusal(ApiError(507, str(error))))
     for kind in (OperationalError, InterfaceError, PoolTimeout, LogStoreError):
         app.register_error_handler(kind, _store_trouble(app))

@@ -37,6 +37,8 @@ class InstanceAnswer(_Answer):
     instance_ports: list[PortAnswer]
     phase: str
     health: str
+    ready: bool
+    unready_reason: str
     revision: int
     created_at: Timestamp
     finished_at: Timestamp | None

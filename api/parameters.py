@@ -55,6 +55,14 @@ class StrictQuery(BaseModel):
     strict: Flag = Field(None, description="unknown keys are errors instead of warnings")
 
 
+class RollbackQuery(BaseModel):
+    """Where to go back to."""
+
+    to: Annotated[Annotated[int, Field(ge=1, le=2_000_000_000)] | None, BeforeValidator(_blank)] = Field(
+        None, description="number of a kept revision; absent: the newest that differs from the present one"
+    )
+
+
 class DeleteQuery(BaseModel):
     """What becomes of the volumes."""
 

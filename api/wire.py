@@ -98,7 +98,8 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
 
 
 def _ready(instance: InstanceRecord) -> bool:
-    return instance.phase is Phase.RUNNING and instance.health in (Health.NONE, Health.HEALTHY)
+    well = instance.health in (Health.NONE, Health.HEALTHY) and not instance.unready
+    return instance.phase is Phase.RUNNING and well
 
 
 def default_domain(record: ServiceRecord, settings: Settings) -> str:
@@ -153,6 +154,8 @@ def instance_json(service: ServiceRecord, instance: InstanceRecord, settings: Se
         ],
         "phase": str(instance.phase),
         "health": str(instance.health),
+        "ready": _ready(instance),
+        "unready_reason": instance.unready,
         "revision": instance.revision,
         "created_at": timestamp(instance.created_at),
         "finished_at": timestamp(instance.finished_at),

@@ -65,6 +65,20 @@ def delete_service(ctx: Context, namespace: str, name: str, *, delete_volumes: b
     ctx.wake(record.uuid)
 
 
+def restart_service(ctx: Context, namespace: str, name: str) -> ServiceRecord:
+    """All instances replaced by equal ones, rolling. Raises ApiError, Gone, NoRevision."""
+    record = ServiceStore(ctx.session()).restart(get_service(ctx, namespace, name).uuid, now=ctx.now())
+    ctx.wake(record.uuid)
+    return record
+
+
+def roll_back_service(ctx: Context, namespace: str, name: str, to: int | None) -> ServiceRecord:
+    """Revision `to` again, as a new one. Raises ApiError, Gone, NoRevision."""
+    record = ServiceStore(ctx.session()).roll_back(get_service(ctx, namespace, name).uuid, to=to, now=ctx.now())
+    ctx.wake(record.uuid)
+    return record
+
+
 def names_image(parsed: Parsed, before: ServiceSpec) -> bool:
     """Whether the write deploys the same tag again, so that the worker must look whether it moved."""
     deploys = bool(parsed.named & {"image_name", "image_tag"})

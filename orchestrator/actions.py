@@ -64,6 +64,15 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class Rollback:
+    """The rollout of revision `failed` has failed: a new revision, equal to the last good one `to`, takes its place."""
+
+    failed: int
+    to: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class ReleaseVolumes:
     """A deleted service's volumes: removed if its user asked so, else kept and listed as orphans."""
 
@@ -77,7 +86,7 @@ class Purge:
     reason: str
 
 
-Action = Pull | Launch | Resume | Stop | Remove | Forget | ReleaseVolumes | Purge
+Action = Pull | Launch | Resume | Stop | Remove | Forget | Rollback | ReleaseVolumes | Purge
 
 
 @dataclass(frozen=True)

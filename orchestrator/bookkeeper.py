@@ -11,6 +11,7 @@ from orchestrator.actions import Launch, Pull, ReleaseVolumes, Remove, Resume, S
 from orchestrator.backoff import after_fault
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.jobs import Outcome
+from orchestrator.readiness import NOT_ASKED
 from orchestrator.state import Retry
 from orchestrator.store.pass_writes import PassWrites
 from orchestrator.store.schema import RevisionRow, ServiceRow, SlotRow
@@ -25,10 +26,14 @@ def looks_again(error: EngineError) -> bool:
 
 
 class Bookkeeper:
-    """Records outcomes inside one transaction. `random` in [0, 1) is the jitter of retries."""
+    """Records outcomes inside one transaction.
 
-    def __init__(self, random: Callable[[], float]) -> None:
+    `random` in [0, 1) is the jitter of retries; `probing`: somebody probes, so that a launch is not ready at once.
+    """
+
+    def __init__(self, random: Callable[[], float], *, probing: bool = False) -> None:
         self._random = random
+        self._probing = probing
 
     def record(self, session: Session, outcome: Outcome, now: datetime) -> None:
         """One outcome; a revoked one leaves the rows to whoever holds the lease now."""
@@ -93,7 +98,8 @@ class Bookkeeper:
         service, slot = (job.service_uuid, job.service_name), job.action.slot
         writes.volumes_made(outcome.volumes)
         if outcome.error is None and outcome.container_id is not None:
-            writes.instance_running(job.instance_uuid, outcome.container_id, outcome.at)
+            unready = NOT_ASKED if job.probed and self._probing else ""
+            writes.instance_running(job.instance_uuid, outcome.container_id, outcome.at, unready)
             writes.event("instance_launched", job.action.reason, service=service, instance=job.instance_uuid, slot=slot)
             return
         if outcome.error is None or looks_again(outcome.error):

@@ -8,11 +8,13 @@ from datetime import datetime
 from functools import partial
 
 from orchestrator.absorb import absorb, died, ran_seconds
-from orchestrator.actions import Action, Forget, Launch, Plan, Pull, Purge, ReleaseVolumes, Stop
+from orchestrator.actions import Action, Forget, Launch, Plan, Pull, Purge, ReleaseVolumes, Rollback, Stop
 from orchestrator.backoff import after_death
 from orchestrator.engine.base import ContainerFact
 from orchestrator.jobs import pull_key
 from orchestrator.planner import plan
+from orchestrator.readiness import Verdict, with_readiness
+from orchestrator.rollout import is_complete
 from orchestrator.state import Instance, Observed, Phase, Retry
 from orchestrator.status import Status, status
 from orchestrator.store.pass_writes import PassWrites
@@ -45,8 +47,11 @@ def decide(
     busy: frozenset[str],
     now: datetime,
     new_uuid: Callable[[], str],
+    verdicts: Mapping[str, Verdict] | None = None,
 ) -> Decision:
     """Absorb, plan, and turn the plan into writes and actions. `trouble`: why the engine showed nothing.
+
+    `verdicts`: what probes say of instances; None when nobody probes, and running is ready.
 
     The status is decided here and told by `tell_status`, after the actions were made ready.
     """
@@ -54,8 +59,12 @@ def decide(
     if trouble:
         decision.observed = replace(loaded.observed, reachable=False, trouble=trouble)
     else:
-        decision.observed = _absorbed(decision, facts, busy, now)
+        decision.observed = _absorbed(decision, facts, verdicts, busy, now)
     decision.plan = plan(loaded.desired, decision.observed, now)
+    desired = loaded.desired
+    if loaded.good_revision != desired.revision.number and is_complete(desired, decision.observed, now):
+        good = partial(PassWrites.set_service, good_revision=desired.revision.number)
+        decision.writes.append(partial(good, service_uuid=loaded.uuid, generation=desired.generation))
     decision.status = status(loaded.desired, decision.observed, decision.plan, now)
     for action in decision.plan.actions:
         _prepare(decision, action, now, new_uuid)
@@ -64,7 +73,13 @@ def decide(
     return decision
 
 
-def _absorbed(decision: Decision, facts: Mapping[str, ContainerFact], busy: frozenset[str], now: datetime) -> Observed:
+def _absorbed(
+    decision: Decision,
+    facts: Mapping[str, ContainerFact],
+    verdicts: Mapping[str, Verdict] | None,
+    busy: frozenset[str],
+    now: datetime,
+) -> Observed:
     """The observation brought up to date; what changed becomes a write, a death also an event and a failure.
 
     An instance with a job under way is left as it is: the list may be older than what the job has done.
@@ -75,6 +90,8 @@ def _absorbed(decision: Decision, facts: Mapping[str, ContainerFact], busy: froz
             instances.append(replace(before, busy=True))
             continue
         after = absorb(before, facts.get(before.uuid), now)
+        if verdicts is not None:
+            after = with_readiness(after, loaded.probe, verdicts.get(before.uuid))
         instances.append(after)
         if after != before:
             decision.writes.append(partial(PassWrites.observe_instance, instance=after))
@@ -140,6 +157,12 @@ def _prepare(decision: Decision, action: Action, now: datetime, new_uuid: Callab
             decision.actions.append((action, instance))
         case Forget():
             decision.writes.append(lambda w: w.close_instance(action.instance_uuid, reason=action.reason))
+        case Rollback():
+            decision.writes.append(
+                partial(
+                    PassWrites.roll_back, service=decision.service, generation=loaded.desired.generation, action=action
+                )
+            )
         case Purge():
             decision.actions.append((action, None))
         case ReleaseVolumes() if not loaded.delete_volumes:

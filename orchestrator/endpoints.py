@@ -13,7 +13,8 @@ INTERNAL = "internal-endpoint"
 ENDPOINT_TYPES = (TCP, HTTP, DIRECT, INTERNAL)
 
 HTTP_SERVICE_PORT = 80
-SERVICE_PORTS = range(10000, 65536)  # where tcp- and internal-endpoints get theirs
+# where tcp- and internal-endpoints get theirs: above it the kernel takes ports for outgoing connections
+SERVICE_PORTS = range(10000, 32768)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ class JobMaker:
             revision=desired.revision.number,
             volume_names=loaded.volumes if isinstance(action, ReleaseVolumes) else (),
             grace_seconds=self._grace_seconds(spec),
+            probed=loaded.probe is not None,
+            routed=loaded.routed,
         )
         if isinstance(action, Pull):
             ref = action.image_ref

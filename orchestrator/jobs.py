@@ -39,6 +39,8 @@ class Job:
     volumes: tuple[VolumeConfig, ...] = ()
     volume_names: tuple[str, ...] = ()
     grace_seconds: int = 10
+    probed: bool = False  # its instance is ready when its probe says so, not before
+    routed: bool = False  # traffic reaches it through the proxy, which must let go first
 
     @property
     def verb(self) -> str:

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from orchestrator.actions import Action, Forget, Launch, Plan, Pull, Purge, ReleaseVolumes, Remove, Resume, Stop
-from orchestrator.rollout import Slot, is_settled, settled_at, slots_to_replace
+from orchestrator.actions import (
+    Action,
+    Forget,
+    Launch,
+    Plan,
+    Pull,
+    Purge,
+    ReleaseVolumes,
+    Remove,
+    Resume,
+    Rollback,
+    Stop,
+)
+from orchestrator.rollout import Slot, is_settled, rollout_failure, settled_at, slots_to_replace
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
 
 _LIVING = {Phase.PENDING, Phase.CREATED, Phase.RUNNING}
@@ -41,6 +53,10 @@ class _Step:
         self.wake: list[datetime] = []
 
     def up(self) -> Plan:
+        failure, look_again = rollout_failure(self.desired, self.observed, self.now)
+        if failure and self.desired.good:
+            return Plan((Rollback(self.desired.revision.number, self.desired.good.number, failure),))
+        self.wake += [look_again] if look_again else []
         fetch = self._image()
         slots = self._slots()
         actions: list[Action] = [*fetch]
@@ -83,7 +99,9 @@ class _Step:
             if any(s.current is None for s in slots.values()) and not self.observed.pulling:
                 self.waiting.append(f"image {self.desired.revision.image_ref} is not there yet")
             return []
-        replace = slots_to_replace(slots, self.desired.stateful, self.now)
+        # what runs is not replaced by a revision that only stands in until the wanted one's image is there
+        standing_in = self.desired.revision.image_id is None
+        replace = [] if standing_in else slots_to_replace(slots, self.desired.stateful, self.now)
         actions: list[Action] = []
         for slot in slots.values():
             if slot.current is not None:

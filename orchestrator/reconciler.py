@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +19,7 @@ from orchestrator.jobs import Job
 from orchestrator.links import link_variables
 from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
+from orchestrator.readiness import Target, Verdict, known_verdict, target_of
 from orchestrator.shares import Share, describe, internal_error, unplanned, write_apart
 from orchestrator.sight import Observer, Sight
 from orchestrator.spec import ServiceSpec
@@ -52,6 +53,7 @@ class PassReport:
     wake: dict[str, datetime] = field(default_factory=dict)
     again: set[str] = field(default_factory=set)
     following: list[Following] = field(default_factory=list)
+    probing: list[tuple[Target, Verdict]] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)  # engine URL -> its trouble, "" when it answered
 
 
@@ -77,6 +79,7 @@ class Reconciler:
         clock: Callable[[], datetime],
         new_uuid: Callable[[], str],
         hooks: Hooks,
+        verdicts: Callable[[], Mapping[str, Verdict]] | None = None,
     ) -> None:
         self._sessions = sessions
         self._observer = observer
@@ -87,6 +90,7 @@ class Reconciler:
         self._clock = clock
         self._new_uuid = new_uuid
         self._hooks = hooks
+        self._verdicts = verdicts
         self._strays = StrayFinder(job_maker.settings, clock)
         self._troubles: dict[str, str] = {}
 
@@ -153,7 +157,8 @@ class Reconciler:
         sight = sights.get(url) if url else None
         trouble = sight.trouble if sight else f"region {loaded.region!r} is not in the configuration any more"
         try:
-            decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid)
+            verdicts = self._verdicts() if self._verdicts else None
+            decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid, verdicts)
         except Exception as error:
             return unplanned(loaded, loaded.desired.generation, describe(error), error)
         service_jobs, faults = self._ready(reads, decision, sight) if sight else ([], [])
@@ -164,6 +169,10 @@ class Reconciler:
             report.wake[loaded.uuid] = decision.plan.wake_at
         if len(service_jobs) + len(faults) < len(decision.plan.actions):
             report.again.add(loaded.uuid)  # a step of rows only: the next one can follow at once
+        for instance in decision.observed.instances:
+            target = target_of(instance, loaded.uuid, loaded.probe)
+            if target:
+                report.probing.append((target, known_verdict(instance)))
         if url:
             report.following += [
                 Following(url, loaded.uuid, i.uuid, i.container_id)

@@ -53,6 +53,9 @@ class Settings:
     legacy_empty_answers: bool = False
     launch_parallelism: int = 4
     stop_grace_seconds: int = 10
+    proxy: str = "haproxy"  # haproxy, or none: nothing is routed
+    http_port: int = 8080
+    drain_seconds: int = 10
     lease_seconds: float = 6.0
     log_retention_days: int = 7
     event_retention_days: int = 30
@@ -125,6 +128,9 @@ _VARIABLES: dict[str, type | tuple[str, ...]] = {
     "legacy_empty_answers": bool,
     "launch_parallelism": int,
     "stop_grace_seconds": int,
+    "proxy": ("haproxy", "none"),
+    "http_port": int,
+    "drain_seconds": int,
     "lease_seconds": float,
     "log_retention_days": int,
     "event_retention_days": int,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from orchestrator.spec_text import dns_label, shown, text, whole
@@ -140,13 +140,28 @@ def links(value: Any) -> dict[str, str]:
 def preference(value: Any) -> dict[str, Any]:
     """How to deploy: an object whose known keys have the right types; other keys are kept as they are.
 
-    `stop_grace_seconds`: 0 to 3600; `health` and `rollout`: objects.
+    `stop_grace_seconds`: 0 to 3600; `proxy_protocol`: true or false; `rollout`: an object with
+    `progress_deadline_seconds`; `health`: an object with `path` (begins with /), `port`, `interval_seconds`,
+    `timeout_seconds` and `failures` (1 to 100). Seconds are 0.1 to 3600.
     """
     result = dict(json_object(value))
     wrong: list[str] = []
     for key in ("health", "rollout"):
         if key in result and not isinstance(result[key], dict):
             wrong.append(f"{key}: {shown(result[key])} is not an object")
+    if isinstance(result.get("health"), dict):
+        readers: dict[str, Callable[[Any], Any]] = {
+            "path": _path,
+            "port": whole(1, 65535),
+            "interval_seconds": _seconds,
+            "timeout_seconds": _seconds,
+            "failures": whole(1, 100),
+        }
+        result["health"] = _part("health", result["health"], readers, wrong)
+    if isinstance(result.get("rollout"), dict):
+        result["rollout"] = _part("rollout", result["rollout"], {"progress_deadline_seconds": _seconds}, wrong)
+    if not isinstance(result.get("proxy_protocol", False), bool):
+        wrong.append(f"proxy_protocol: {shown(result['proxy_protocol'])} is not allowed; true or false")
     if "stop_grace_seconds" in result:
         try:
             result["stop_grace_seconds"] = whole(0, 3600)(result["stop_grace_seconds"])
@@ -161,6 +176,37 @@ def preference(value: Any) -> dict[str, Any]:
     if wrong:
         raise ValueError("; ".join(wrong))
     return result
+
+
+def _part(
+    name: str, part: dict[str, Any], readers: dict[str, Callable[[Any], Any]], wrong: list[str]
+) -> dict[str, Any]:
+    """The known keys of a part, cleaned; what is wrong with them is added to `wrong`."""
+    result = dict(part)
+    for key, read in readers.items():
+        if key in result:
+            try:
+                result[key] = read(result[key])
+            except ValueError as error:
+                wrong.append(f"{name}.{key}: {error}")
+    return result
+
+
+def _path(value: Any) -> str:
+    path = text(value, 1024)
+    if not path.startswith("/") or not path.isprintable() or " " in path:
+        raise ValueError(f"{shown(value)} is not a path; it begins with / and has no spaces")
+    return path
+
+
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else float("nan")
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0.1 <= number <= 3600:
+        raise ValueError(f"{shown(value)} is not allowed; 0.1 to 3600")
+    return number
 
 
 def _texts(value: Any) -> list[str]:

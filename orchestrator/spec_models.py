@@ -302,6 +302,10 @@ class ServiceSpec(_Part):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(template_hash: str, image_id: str) -> str:
-    """12 hex digits naming one template on one resolved image; instances of another one are replaced."""
-    return hashlib.sha256(f"{template_hash}\n{image_id}".encode()).hexdigest()[:12]
+def fingerprint(template_hash: str, image_id: str, restart: int = 0) -> str:
+    """12 hex digits naming one template on one resolved image; instances of another one are replaced.
+
+    `restart` tells a rolling restart from what ran before, though nothing else differs.
+    """
+    again = f"\n{restart}" if restart else ""
+    return hashlib.sha256(f"{template_hash}\n{image_id}{again}".encode()).hexdigest()[:12]

@@ -68,7 +68,12 @@ class Desired:
     count: int  # number of instances wanted while started
     stateful: bool  # has volumes: replaced stop-first, slot by slot
     revision: Revision
-    fallback: Revision | None = None  # the newest older revision whose image is known: serves until this one can
+    fallback: Revision | None = None  # the last good revision, else the newest known one: serves until this one can
+    good: Revision | None = None  # the way back: the last revision that ran as a whole, if it is another one
+    good_proven: bool = True  # else it is only the newest known one before, good as far as instances of it are ready
+    resolved_at: datetime | None = None  # when the wanted revision's image was known
+    progress_deadline_seconds: float = 60.0  # a rollout that gets nowhere for so long has failed
+    rollout_failure: str = ""  # why the last rollout went back
     recheck_image: bool = False  # a deploy named the tag again: look whether it moved
     image_missing: bool = False  # the engine lost the resolved image: fetch it again by digest
     pull: Retry = field(default_factory=Retry)
@@ -89,6 +94,8 @@ class Instance:
     finished_at: datetime | None = None
     exit_code: int | None = None
     oom_killed: bool = False
+    ready_at: datetime | None = None
+    unready: str = ""  # why its probe does not call it ready
     reason: str = ""
     address: str = ""  # on its first network
     ports: tuple[tuple[int, str, int], ...] = ()  # (container_port, protocol, host_port), published ones
@@ -96,8 +103,8 @@ class Instance:
 
     @property
     def ready(self) -> bool:
-        """Able to do its work: running, and not called unwell by its own health check."""
-        return self.phase is Phase.RUNNING and self.health in (Health.NONE, Health.HEALTHY)
+        """May get traffic: running, well by its own health check if it has one, else answering its probe."""
+        return self.phase is Phase.RUNNING and self.health in (Health.NONE, Health.HEALTHY) and not self.unready
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def status(desired: Desired, observed: Observed, plan: Plan, now: datetime) -> S
     if _converged(desired, living, plan) and ready == wanted:
         if desired.recheck_image:  # it serves, but the deploy is not over: the tag may have moved
             return Status("Running", True, f"looking whether {desired.revision.image_ref} moved")
-        return Status("Running", False, f"{ready} of {_count(wanted, 'instance')} running")
+        return Status("Running", False, desired.rollout_failure or f"{ready} of {_count(wanted, 'instance')} running")
     return Status("Deploying", True, _progress(desired, living, plan, ready))
 
 
@@ -89,7 +89,9 @@ def _progress(desired: Desired, living: list[Instance], plan: Plan, ready: int) 
     revision = target_revision(desired)
     old = sum(1 for i in living if revision and i.fingerprint != revision.fingerprint)
     text = f"{ready} of {_count(desired.count, 'instance')} ready"
-    return f"{text}, {old} still of an older revision" if old else text
+    unready = next((i.unready for i in living if i.phase is Phase.RUNNING and i.unready), "")
+    text = f"{text}, {old} still of an older revision" if old else text
+    return f"{text}: {unready}" if unready else text
 
 
 def _count(number: int, noun: str) -> str:

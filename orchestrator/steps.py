@@ -10,6 +10,7 @@ from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.jobs import Job, Progress
 
 Drain = Callable[[Job, str], None]  # collects a container's log to its end; (job, container id)
+Unroute = Callable[[Job], None]  # takes an instance out of the proxy and waits until its requests are done
 
 
 class Revoked(Exception):
@@ -19,9 +20,10 @@ class Revoked(Exception):
 class Steps:
     """Does a job. `permit` says whether we hold the lease; `drain` collects a log before its container goes."""
 
-    def __init__(self, permit: Callable[[], bool], drain: Drain) -> None:
+    def __init__(self, permit: Callable[[], bool], drain: Drain, unroute: Unroute = lambda job: None) -> None:
         self._permit = permit
         self._drain = drain
+        self._unroute = unroute
 
     def do(self, job: Job, progress: Progress) -> None:
         """Raises EngineError or Revoked; `progress` keeps what was done until then."""
@@ -69,6 +71,9 @@ class Steps:
     def _stop(self, job: Job, progress: Progress) -> None:
         assert job.container_id is not None, "only what has a container can be stopped"
         self._may()
+        if job.routed:
+            self._unroute(job)
+            self._may()
         with suppress_missing():
             job.engine.stop_container(job.container_id, job.grace_seconds)
 

@@ -37,6 +37,11 @@ DECIDERS = (
     "orchestrator/engine/errors.py",
     "orchestrator/engine/container_config.py",
     "orchestrator/logs/resume.py",
+    "orchestrator/links.py",
+    "orchestrator/readiness.py",
+    "orchestrator/ingress/routes.py",
+    "orchestrator/ingress/render.py",
+    "orchestrator/ingress/live.py",
 )
 WORLD = ("docker", "sqlalchemy", "flask", "os", "time", "random", "uuid", "secrets", "logging", "requests")
 IMPORT_UNDER_AUDIT = """

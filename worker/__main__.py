@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from orchestrator.ingress.runtime import ProxyError
 from orchestrator.settings import SettingsError, read_settings
 from orchestrator.store.database import migrate
 from worker import journal
@@ -22,7 +23,11 @@ def main(engine_factory: EngineFactory = docker_engine) -> int:
         return 2
     journal.set_up(settings.log_format, settings.log_level)
     migrate(settings.sqlalchemy_url)
-    worker = Worker(settings, engine_factory)
+    try:
+        worker = Worker(settings, engine_factory)
+    except ProxyError as error:
+        print(f"wrong setting: {error}", file=sys.stderr)
+        return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop())
     worker.run()

@@ -21,8 +21,10 @@ from orchestrator.bookkeeper import Bookkeeper, looks_again
 from orchestrator.engine.base import LABEL_INSTANCE, LABEL_SERVICE, Engine, EngineEvent
 from orchestrator.engine.docker import DockerEngine
 from orchestrator.executor import Executor
+from orchestrator.ingress.haproxy import HaProxy
+from orchestrator.ingress.machine import proxy_settings
 from orchestrator.job_maker import JobMaker
-from orchestrator.jobs import Outcome
+from orchestrator.jobs import Job, Outcome
 from orchestrator.logs.store import LogStore
 from orchestrator.reconciler import Hooks, Reconciler
 from orchestrator.settings import Settings
@@ -32,9 +34,11 @@ from orchestrator.store import database
 from orchestrator.store.lease import Lease, this_holder
 from worker.docker_events import EventWatcher
 from worker.housekeeping import Housekeeping
+from worker.ingress import Ingress
 from worker.leadership import Leadership
 from worker.log_collector import LogCollector
 from worker.pass_loop import PassLoop
+from worker.prober import Prober
 from worker.wake_listener import WakeListener
 
 log = logging.getLogger("skylark.worker")
@@ -69,9 +73,11 @@ class Worker:
         self._log_store = LogStore(settings.log_store_path)
         self._collector = LogCollector(self._log_store, self.engines)
         self._loop = PassLoop(self._run_pass, lambda: self._leadership.may_act())
+        self._prober = Prober(self._loop.request, utc_now)
+        self._ingress = self._make_ingress() if settings.proxy == "haproxy" else None
         self._observer = Observer(self.engines)
         self._executor = Executor(
-            Steps(lambda: self._leadership.may_act(), self._collector.drain),
+            Steps(lambda: self._leadership.may_act(), self._collector.drain, self._unroute),
             parallelism=settings.launch_parallelism,
             clock=utc_now,
             on_done=self._job_done,
@@ -82,10 +88,11 @@ class Worker:
             region_engines=self._region_engines,
             executor=self._executor,
             job_maker=JobMaker(settings),
-            bookkeeper=Bookkeeper(random.random),
+            bookkeeper=Bookkeeper(random.random, probing=True),
             clock=utc_now,
             new_uuid=lambda: str(uuid.uuid4()),
             hooks=Hooks(purged=self._forget_logs),
+            verdicts=self._prober.verdicts,
         )
         lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)
         self._leadership = Leadership(lease, self._sessions, utc_now, self._gained, self._lost)
@@ -98,6 +105,9 @@ class Worker:
     def run(self) -> None:
         """Work until `stop`; then finish the pass and the jobs in hand."""
         self._collector.start()
+        self._prober.start()
+        if self._ingress is not None:
+            self._ingress.start()
         self._loop.start()
         for watcher in self._watchers:
             watcher.start()
@@ -154,6 +164,9 @@ class Worker:
             seen[url] = (last, trouble)
         self._leadership.seen = seen
         self._collector.follow(report.following, complete=uuids is None)
+        self._prober.watch(report.probing, complete=uuids is None)
+        if self._ingress is not None and report.wrote:
+            self._ingress.request()
         if report.actions or report.wrote:
             seconds = round(time.monotonic() - began, 4)
             fields = {"services": report.services, "actions": report.actions, "seconds": seconds}
@@ -168,6 +181,22 @@ class Worker:
         hurried = outcome.error is None or backs_off
         delay = _AFTER_FAULT_SECONDS if not hurried else 0.0 if idle else _STILL_BUSY_SECONDS
         self._loop.request(outcome.job.service_uuid or None, delay)
+
+    def _make_ingress(self) -> Ingress:
+        settings = self._settings
+        return Ingress(
+            HaProxy(settings.home / "haproxy", proxy_settings(settings.http_port)),
+            self._sessions,
+            settings.base_domain,
+            tick_seconds=settings.tick_seconds,
+            drain_seconds=settings.drain_seconds,
+            may_act=lambda: self._leadership.may_act(),
+        )
+
+    def _unroute(self, job: Job) -> None:
+        """Before an instance is stopped: the proxy lets go of it."""
+        if self._ingress is not None:
+            self._ingress.unroute(job)
 
     def _forget_logs(self, service_uuid: str) -> None:
         """Beside the passes: millions of lines take their time. A worker that dies meanwhile leaves it to retention."""
@@ -203,6 +232,9 @@ class Worker:
         except Exception:
             log.exception("the last outcomes could not be recorded; the next worker sees what they did")
         self._collector.stop()
+        self._prober.stop()
+        if self._ingress is not None:
+            self._ingress.stop()
         self._leadership.resign()
         for engine in self.engines.values():
             engine.close()

@@ -16,7 +16,7 @@ from api.errors import ApiError, invalid
 from api.lookup import get_service, is_label, views
 from api.models import ErrorAnswer, ServiceAnswer, ServicePage, ServiceWritten
 from api.openapi import body
-from api.parameters import DeleteQuery, NamespacePath, PageQuery, ServicePath, StrictQuery
+from api.parameters import DeleteQuery, NamespacePath, PageQuery, RollbackQuery, ServicePath, StrictQuery
 from api.wire import Json, service_json
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import ServiceRecord
@@ -91,6 +91,24 @@ def start(path: ServicePath) -> Response:
 def stop(path: ServicePath) -> Response:
     """Stop a service: its instances go, settings, logs and volumes stay; the body is ignored."""
     return _set_state(path, "STOPPED")
+
+
+@blueprint.post(
+    "/<string:namespace>/<string:name>/rollback", responses={200: ServiceAnswer, 204: None, 409: ErrorAnswer}
+)
+def rollback(path: ServicePath, query: RollbackQuery) -> Response:
+    """Run an earlier revision again, as a new one: `to`, or the newest that differs. The body is ignored."""
+    ctx = context()
+    record = writes.roll_back_service(ctx, path.namespace, path.name, query.to)
+    return written(_shown(ctx, record), 200)
+
+
+@blueprint.put("/<string:namespace>/<string:name>/restart", responses={200: ServiceAnswer, 204: None, 409: ErrorAnswer})
+def restart(path: ServicePath) -> Response:
+    """Replace all instances, rolling, without a change; the body is ignored."""
+    ctx = context()
+    record = writes.restart_service(ctx, path.namespace, path.name)
+    return written(_shown(ctx, record), 200)
 
 
 @blueprint.delete("/<string:namespace>/<string:name>", responses={204: None})

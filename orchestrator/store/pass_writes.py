@@ -9,12 +9,14 @@ from typing import Any
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from orchestrator.actions import Rollback
 from orchestrator.engine.base import VolumeFact
 from orchestrator.spec import fingerprint
 from orchestrator.state import Instance, Phase, Retry
 from orchestrator.status import Status
 from orchestrator.store.events import Events
-from orchestrator.store.schema import KEPT_REVISIONS, InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
+from orchestrator.store.revisions import add_revision_like
+from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
 
 
 class PassWrites:
@@ -61,9 +63,10 @@ class PassWrites:
             .values(**_observed_columns(instance))
         )
 
-    def instance_running(self, uuid: str, container_id: str, started_at: datetime) -> None:
-        """Its launch succeeded."""
-        self._update_instance(uuid, phase=Phase.RUNNING.value, container_id=container_id, started_at=started_at)
+    def instance_running(self, uuid: str, container_id: str, started_at: datetime, unready: str = "") -> None:
+        """Its launch succeeded. `unready`: why it is not ready yet."""
+        columns = {"container_id": container_id, "started_at": started_at, "unready": unready}
+        self._update_instance(uuid, phase=Phase.RUNNING.value, **columns)
 
     def instance_stopping(self, uuid: str, reason: str) -> None:
         """The order to stop stands in the row before the signal is sent, so that its end is no crash."""
@@ -116,7 +119,8 @@ class PassWrites:
             return None
         if row.image_id is None:
             row.image_id, row.image_digest = image_id, image_digest
-            row.fingerprint = fingerprint(row.template_hash, image_id)
+            row.fingerprint = fingerprint(row.template_hash, image_id, row.restart)
+            row.resolved_at = self._now
             self._session.flush()
         return row.fingerprint
 
@@ -129,27 +133,23 @@ class PassWrites:
         row = self._session.get(RevisionRow, (service_uuid, revision))
         if service is None or row is None or service.revision != revision:
             return None
-        self._session.add(
-            RevisionRow(
-                service_uuid=service_uuid,
-                number=revision + 1,
-                generation=service.generation,
-                spec=row.spec,
-                template_hash=row.template_hash,
-                image_ref=row.image_ref,
-                image_id=image_id,
-                image_digest=image_digest,
-                fingerprint=fingerprint(row.template_hash, image_id),
-                reason=f"{row.image_ref} moved to {image_id[:19]}",
-                created_at=self._now,
-            )
+        reason = f"{row.image_ref} moved to {image_id[:19]}"
+        return add_revision_like(
+            self._session, service, row, self._now, reason, image_id=image_id, image_digest=image_digest
         )
-        service.revision = revision + 1
-        service.last_redeployed_at = self._now
-        self._session.flush()
-        old = RevisionRow.number <= service.revision - KEPT_REVISIONS
-        self._session.execute(delete(RevisionRow).where(RevisionRow.service_uuid == service_uuid, old))
-        return revision + 1
+
+    def roll_back(self, *, service: tuple[str, str], generation: int, action: Rollback) -> None:
+        """Want the good revision again, as a new one - unless a newer write came in between."""
+        row = self._session.get(ServiceRow, service[0], with_for_update=True)
+        good = self._session.get(RevisionRow, (service[0], action.to))
+        if row is None or good is None or (row.generation, row.revision) != (generation, action.failed):
+            return
+        told = f"revision {action.failed} failed and was rolled back to revision {action.to}: {action.reason}"
+        row.good_revision = add_revision_like(self._session, row, good, self._now, told)
+        row.rollout_failure = told
+        self.clear_slots(service[0])
+        self.event("rollout_failed", action.reason, service=service, revision=action.failed)
+        self.event("rolled_back", told, service=service, revision=row.revision, to=action.to)
 
     def need_volumes(
         self, service: tuple[str, str], region: str, slot: int, wanted: Mapping[str, Sequence[Any]]
@@ -206,6 +206,8 @@ def _observed_columns(instance: Instance) -> dict[str, Any]:
         "ports": [list(port) for port in instance.ports],
         "exit_code": instance.exit_code,
         "oom_killed": instance.oom_killed,
+        "ready_at": instance.ready_at,
+        "unready": instance.unready,
         "reason": instance.reason,
         "started_at": instance.started_at,
         "finished_at": instance.finished_at,

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer
 
-from orchestrator.endpoints import Endpoint, service_endpoints
+from orchestrator.endpoints import HTTP, TCP, Endpoint, service_endpoints
+from orchestrator.readiness import Probe, probe_for
+from orchestrator.rollout import PROGRESS_DEADLINE_SECONDS
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
 from orchestrator.status import Status
@@ -29,7 +31,10 @@ class Loaded:
     shown: Status
     observed_generation: int
     delete_volumes: bool
+    good_revision: int | None = None
     volumes: tuple[str, ...] = ()  # names of the volumes a deleted service still holds
+    probe: Probe | None = None  # how to learn whether an instance is ready
+    routed: bool = False  # has endpoints behind the proxy
     slots_noted: bool = field(default=False)  # there are slot rows, which a stopped service drops
 
     @property
@@ -73,7 +78,9 @@ class PassReads:
         rows = self._session.scalars(self._of(select(ServiceRow), ServiceRow.uuid, uuids)).all()
         rows = sorted(rows, key=lambda row: (row.created_at, row.uuid))
         revisions = self._wanted_revisions(uuids)
-        fallbacks = self._fallbacks([r.service_uuid for r in revisions.values() if r.image_id is None])
+        # a service whose wanted revision has not run as a whole yet may need another one: the good, else the last known
+        unproven = [row.uuid for row in rows if row.good_revision != row.revision]
+        fallbacks = self._known_before(unproven) | self._good(uuids)
         instances = self._instances(uuids)
         slots = self._slots(uuids)
         volumes = self._volumes([row.uuid for row in rows if row.deleted_at])
@@ -134,13 +141,22 @@ class PassReads:
         query = select(RevisionRow).options(_WITHOUT_SPEC).join(ServiceRow, wanted)
         return {row.service_uuid: row for row in self._session.scalars(self._of(query, ServiceRow.uuid, uuids))}
 
-    def _fallbacks(self, uuids: Sequence[str]) -> dict[str, RevisionRow]:
-        """The newest resolved revision of each of these services."""
+    def _good(self, uuids: Collection[str] | None) -> dict[str, RevisionRow]:
+        """The last revision that ran as a whole, of each service that is to run another one now."""
+        good = (ServiceRow.uuid == RevisionRow.service_uuid) & (ServiceRow.good_revision == RevisionRow.number)
+        good &= ServiceRow.good_revision != ServiceRow.revision
+        query = select(RevisionRow).options(_WITHOUT_SPEC).join(ServiceRow, good)
+        return {row.service_uuid: row for row in self._session.scalars(self._of(query, ServiceRow.uuid, uuids))}
+
+    def _known_before(self, uuids: Sequence[str]) -> dict[str, RevisionRow]:
+        """The newest resolved revision before the wanted one, of each of these services."""
         if not uuids:
             return {}
+        before = (ServiceRow.uuid == RevisionRow.service_uuid) & (RevisionRow.number < ServiceRow.revision)
         query = (
             select(RevisionRow)
             .options(_WITHOUT_SPEC)
+            .join(ServiceRow, before)
             .where(RevisionRow.service_uuid.in_(uuids), RevisionRow.image_id.is_not(None))
             .order_by(RevisionRow.number)
         )
@@ -177,6 +193,10 @@ def _loaded(
     volumes: list[str],
 ) -> Loaded:
     spec = row.spec
+    # after a rollout went back, what runs is made from the revision, not from what the user wished for
+    made_from = wanted.spec if row.rollout_failure else spec
+    ports = made_from.get("instance_ports", ())
+    preference = spec.get("deployment_preference", {})
     automatic = spec.get("scaling_mode") == "AUTO" and row.scale_target is not None
     desired = Desired(
         service_uuid=row.uuid,
@@ -189,6 +209,13 @@ def _loaded(
         stateful=bool(spec.get("volumes")),
         revision=_revision(wanted),
         fallback=_revision(fallback) if fallback else None,
+        good=_revision(fallback) if fallback else None,
+        good_proven=fallback is not None and fallback.number == row.good_revision,
+        resolved_at=wanted.resolved_at,
+        progress_deadline_seconds=float(
+            preference.get("rollout", {}).get("progress_deadline_seconds", PROGRESS_DEADLINE_SECONDS)
+        ),
+        rollout_failure=row.rollout_failure,
         recheck_image=row.recheck_image,
         image_missing=row.image_missing,
         pull=Retry(row.pull_failures, row.pull_retry_at, row.pull_reason),
@@ -203,7 +230,13 @@ def _loaded(
         shown=shown,
         observed_generation=row.observed_generation,
         delete_volumes=row.delete_volumes,
+        good_revision=row.good_revision,
         volumes=tuple(volumes),
+        probe=probe_for(
+            ((int(p["container_port"]), str(p["protocol"])) for p in ports),
+            preference.get("health", {}),
+        ),
+        routed=any(p["endpoint_type"] in (HTTP, TCP) for p in ports),
         slots_noted=bool(slots),
     )
 
@@ -236,6 +269,8 @@ def _instance(row: InstanceRow) -> Instance:
         finished_at=row.finished_at,
         exit_code=row.exit_code,
         oom_killed=row.oom_killed,
+        ready_at=row.ready_at,
+        unready=row.unready,
         reason=row.reason,
         address=row.address,
         ports=tuple((int(a), str(b), int(c)) for a, b, c in row.ports),

@@ -29,6 +29,8 @@ class ServiceRecord:
     observed_generation: int
     revision: int
     scale_target: int | None
+    good_revision: int | None
+    rollout_failure: str
     recheck_image: bool
     image_missing: bool
     pull_failures: int
@@ -65,6 +67,8 @@ class RevisionRecord:
     image_id: str | None
     image_digest: str | None
     fingerprint: str | None
+    resolved_at: datetime | None
+    restart: int
     reason: str
     created_at: datetime
 
@@ -83,6 +87,8 @@ class InstanceRecord:
     container_id: str | None
     address: str
     ports: tuple[tuple[int, str, int], ...]
+    ready_at: datetime | None
+    unready: str
     exit_code: int | None
     oom_killed: bool
     reason: str

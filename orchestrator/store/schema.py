@@ -55,6 +55,8 @@ class ServiceRow(Base):
     observed_generation: Mapped[int] = mapped_column(Integer, default=0)
     revision: Mapped[int] = mapped_column(Integer, default=1)  # number of the wanted revision
     scale_target: Mapped[int | None] = mapped_column(Integer)  # the autoscaler's, beside the spec
+    good_revision: Mapped[int | None] = mapped_column(Integer)  # the last one that ran as a whole
+    rollout_failure: Mapped[str] = mapped_column(Text, default="", server_default="")  # why the last deploy went back
     recheck_image: Mapped[bool] = mapped_column(Boolean, default=False)
     image_missing: Mapped[bool] = mapped_column(Boolean, default=False)
     pull_failures: Mapped[int] = mapped_column(Integer, default=0)
@@ -87,6 +89,8 @@ class RevisionRow(Base):
     image_id: Mapped[str | None] = mapped_column(String(80))
     image_digest: Mapped[str | None] = mapped_column(Text)
     fingerprint: Mapped[str | None] = mapped_column(String(12))
+    resolved_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # when its image was known: the rollout's start
+    restart: Mapped[int] = mapped_column(Integer, default=0, server_default="0")  # tells equal templates apart
     reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -105,6 +109,8 @@ class InstanceRow(Base):
     container_id: Mapped[str | None] = mapped_column(String(64))
     address: Mapped[str] = mapped_column(String(64), default="")
     ports: Mapped[list[list[Any]]] = mapped_column(JSON, default=list)  # [container_port, protocol, host_port]
+    ready_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # since when it may get traffic
+    unready: Mapped[str] = mapped_column(Text, default="", server_default="")  # why it may not, as its probe says
     exit_code: Mapped[int | None] = mapped_column(Integer)
     oom_killed: Mapped[bool] = mapped_column(Boolean, default=False)
     reason: Mapped[str] = mapped_column(Text, default="")

@@ -16,7 +16,8 @@ from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
 from orchestrator.store.events import Events
 from orchestrator.store.records import ServiceRecord, to_service
-from orchestrator.store.schema import KEPT_REVISIONS, PortRow, RevisionRow, ServiceRow, SlotRow
+from orchestrator.store.revisions import add_revision_like, forget_old_revisions
+from orchestrator.store.schema import PortRow, RevisionRow, ServiceRow, SlotRow
 
 PORT_TRIES = 200
 ALLOCATED_ENDPOINTS = ("tcp-endpoint", "internal-endpoint")  # http is always 80, direct belongs to each instance
@@ -43,8 +44,28 @@ class Stale(Exception):
         self.actual = actual
 
 
+class NoRevision(Exception):
+    """There is no such revision to run again; the message says why."""
+
+
 class NoPortLeft(Exception):
     """No free service port was found."""
+
+
+# what a revision is made of; the rest of a spec is not part of it
+TEMPLATE_FIELDS = frozenset(
+    {
+        "image_name",
+        "image_tag",
+        "run_command",
+        "entrypoint",
+        "instance_envvars",
+        "instance_ports",
+        "volumes",
+        "instance_size",
+        "linked_to_apps",
+    }
+)
 
 
 class ServiceStore:
@@ -141,6 +162,69 @@ class ServiceStore:
             fate = "its volumes are to be removed" if delete_volumes else "its volumes are kept"
             self._event(row, now, "deleted", f"deleted; {fate}", {"delete_volumes": delete_volumes})
 
+    def restart(self, uuid: str, *, now: datetime) -> ServiceRecord:
+        """Replace all instances, rolling, by equal ones. Raises Gone, NoRevision."""
+        with self._transaction():
+            row = self._living(uuid)
+            wanted = self._session.get(RevisionRow, (row.uuid, row.revision))
+            if wanted is None or wanted.image_id is None:
+                raise NoRevision(f"revision {row.revision} is still being deployed; there is nothing to restart yet")
+            row.generation += 1
+            add_revision_like(self._session, row, wanted, now, "restart", restart=wanted.restart + row.generation)
+            self._moved(row, now, "restarted", "rolling restart")
+            return to_service(row)
+
+    def roll_back(self, uuid: str, *, to: int | None, now: datetime) -> ServiceRecord:
+        """Run revision `to` again (None: the newest other one), as a new revision. Raises Gone, NoRevision.
+
+        The template of the user's spec becomes that of the revision, with the very image it ran; count, state,
+        scaling and domains stay.
+        """
+        with self._transaction():
+            row = self._living(uuid)
+            source = self._revision_to(row, to)
+            kept = ServiceSpec.model_validate(row.spec)
+            old = ServiceSpec.model_validate(source.spec)
+            try:
+                spec = ServiceSpec.model_validate(
+                    kept.model_dump()
+                    | {key: value for key, value in old.model_dump().items() if key in TEMPLATE_FIELDS}
+                )
+            except ValueError as error:
+                raise NoRevision(f"revision {source.number} does not fit the service's scaling: {error}") from error
+            row.generation += 1
+            row.spec = spec.model_dump(mode="json")
+            add_revision_like(self._session, row, source, now, f"rollback to revision {source.number}")
+            self._moved(row, now, "rolled_back", f"rolled back to revision {source.number}")
+            return to_service(row)
+
+    def _revision_to(self, row: ServiceRow, to: int | None) -> RevisionRow:
+        query = select(RevisionRow).where(RevisionRow.service_uuid == row.uuid, RevisionRow.image_id.is_not(None))
+        if to is not None:
+            found = self._session.scalar(query.where(RevisionRow.number == to))
+            why = f"revision {to} is not kept, or its image was never known"
+        else:
+            wanted = self._session.get(RevisionRow, (row.uuid, row.revision))
+            others = query.where(RevisionRow.number < row.revision).order_by(RevisionRow.number.desc())
+            prints = wanted.fingerprint if wanted else None
+            found = next((r for r in self._session.scalars(others) if r.fingerprint != prints), None)
+            why = "there is no earlier revision to go back to"
+        if found is None:
+            raise NoRevision(why)
+        return found
+
+    def _moved(self, row: ServiceRow, now: datetime, kind: str, words: str) -> None:
+        """What a new revision by request has in common with a deploy."""
+        started = row.spec["target_state"] == "STARTED"
+        row.updated_at = now
+        row.rollout_failure = ""
+        row.recheck_image = row.image_missing = False
+        row.pull_failures, row.pull_retry_at, row.pull_reason = 0, None, ""
+        self._session.execute(delete(SlotRow).where(SlotRow.service_uuid == row.uuid))
+        if started:
+            row.is_deploying, row.current_status, row.status_reason = True, "Deploying", words
+        self._event(row, now, kind, words, {})
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         begin_write(self._session)
@@ -162,6 +246,7 @@ class ServiceStore:
         self, row: ServiceRow, spec: ServiceSpec, change: Change, *, now: datetime, recheck_image: bool, reason: str
     ) -> None:
         row.generation += 1
+        template_changed = ServiceSpec.model_validate(row.spec).template_hash() != spec.template_hash()
         row.spec = spec.model_dump(mode="json")
         row.application = spec.application
         row.updated_at = now
@@ -171,7 +256,12 @@ class ServiceStore:
         words = "; ".join(text for text in (reason, *change.words) if text) or "image to be looked at again"
         self._event(row, now, change.kind, words, {"fields": list(change.fields), "changes": dict(change.values)})
         wanted = self._session.get(RevisionRow, (row.uuid, row.revision))
-        redeploy = wanted is None or wanted.template_hash != spec.template_hash()
+        if template_changed or wanted is None:
+            redeploy = True
+        else:  # a failed deploy went back: only naming the image asks for it again, a change of the count does not
+            redeploy = recheck_image and wanted.template_hash != spec.template_hash()
+        if redeploy or recheck_image:
+            row.rollout_failure = ""
         if redeploy:
             self._add_revision(row, spec, now, words)
             self._event(row, now, "revision_created", words, {})
@@ -203,9 +293,7 @@ class ServiceStore:
             )
         )
         self._session.flush()
-        self._session.execute(
-            delete(RevisionRow).where(of_service, RevisionRow.number <= row.revision - KEPT_REVISIONS)
-        )
+        forget_old_revisions(self._session, row)
 
     def _allocate_ports(self, row: ServiceRow, spec: ServiceSpec, choose_port: Callable[[], int]) -> None:
         """A service port for every endpoint that needs one and has none; given ones stay while the service lives."""

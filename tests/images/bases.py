@@ -46,12 +46,12 @@ def busybox_rootfs() -> bytes:
 
 
 def debian_rootfs() -> bytes:
-    """A tar.gz of a small Debian with an SSH server. Takes half a minute or more the first time; needs root."""
-    archive = cache_folder() / "debian-sshd.tar.gz"
+    """A tar.gz of a small Debian with an SSH server and nginx. Takes half a minute or more once; needs root."""
+    archive = cache_folder() / "debian-servers.tar.gz"
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             root, draft = Path(folder) / "root", Path(folder) / "root.tar.gz"
-            packages = "--include=openssh-server"
+            packages = "--include=openssh-server,nginx-light"
             _run("debootstrap", "--variant=minbase", packages, _codename(), str(root), _mirror())
             left_out = [
                 f"--exclude=./{name}" for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "dev")

@@ -45,12 +45,15 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "burner": LATEST,
     "chatty": LATEST,
     "sshd": LATEST,
+    "page": (Recipe("v1", version="v1"), Recipe("v2", version="v2")),
 }
+BASES = {"busybox": "", "sshd": "", "page": "sshd"}  # the others stand on busybox
 
 
 def build(client: docker.APIClient, name: str) -> tuple[str, ...]:
     """Build all tags of one image unless they are there; answer them as `skylark-test/<name>:<tag>`."""
-    base = "" if name in ("busybox", "sshd") else build(client, "busybox")[0]
+    below = BASES.get(name, "busybox")
+    base = build(client, below)[0] if below else ""
     built = []
     for recipe in RECIPES[name]:
         local = f"skylark-test/{name}:{recipe.tag}"
@@ -131,10 +134,12 @@ def _build(client: docker.APIClient, files: dict[str, bytes], recipe: Recipe, ke
 def main() -> None:
     parser = argparse.ArgumentParser(description="Build the test images and push them to a registry.")
     parser.add_argument("host", help="registry, such as 127.0.0.1:5000")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"of {' '.join(RECIPES)}; default: all but sshd")
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {' '.join(RECIPES)}; default: all but sshd and page"
+    )
     given = parser.parse_args()
     client = docker.APIClient(version="auto", timeout=600)
-    for name in given.names or [name for name in RECIPES if name != "sshd"]:
+    for name in given.names or [name for name in RECIPES if name not in ("sshd", "page")]:
         print(push_image(client, name, given.host))
 
 

@@ -17,6 +17,8 @@ import docker
 import pytest
 
 from orchestrator.engine.base import LABEL_INSTALLATION, LABEL_SERVICE, LABEL_SLOT
+from orchestrator.ingress.haproxy import HaProxy
+from orchestrator.ingress.machine import proxy_settings
 from tests.support.client import Client
 from tests.support.engine import PROJECT, new_installation, remove_installation
 from tests.support.poll import eventually
@@ -25,7 +27,7 @@ from tests.support.registry import Registry, free_port
 TOKEN = "the-token-of-the-tests"
 WORKER = (sys.executable, "-m", "worker")
 _LOG_TAIL = 6_000  # characters of each process's log that a failed test shows
-_QUICK = {"SKYLARK_TICK_SECONDS": "1", "SKYLARK_STOP_GRACE_SECONDS": "3"}
+_QUICK = {"SKYLARK_TICK_SECONDS": "1", "SKYLARK_STOP_GRACE_SECONDS": "3", "SKYLARK_PROXY": "none"}
 
 
 class Process:
@@ -97,6 +99,7 @@ class Skylark:
             "SKYLARK_ADMIN_TOKEN": TOKEN,
             "SKYLARK_CONFIG": str(self.folder / "config.toml"),
         } | dict(settings or {})  # fmt: skip
+        self.http_port = int(self.environ.get("SKYLARK_HTTP_PORT", "0"))
         self.api = Client(f"http://{self.address}", TOKEN)
         self.processes: list[Process] = []
         self.gunicorn: Process | None = None
@@ -167,9 +170,15 @@ class Skylark:
         for process in self.processes:
             process.kill()
 
+    def end_proxy(self) -> None:
+        """The proxy outlives Skylark; a test's must not."""
+        if self.environ["SKYLARK_PROXY"] == "haproxy":
+            HaProxy(self.home / "haproxy", proxy_settings(self.http_port)).stop()
+
     def close(self) -> None:
         """End everything and remove every trace, also on the engine."""
         self.end()
+        self.end_proxy()
         self.api.close()
         remove_installation(self._docker_url, self.installation)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -182,6 +191,11 @@ class MakeSkylark:
         self._docker_client = docker_client
         self._docker_url = docker_url
         self.made: list[Skylark] = []
+
+    def with_proxy(self, **settings: str) -> Skylark:
+        """One whose traffic goes through a proxy of its own, on a free port."""
+        own = {"SKYLARK_PROXY": "haproxy", "SKYLARK_HTTP_PORT": str(free_port())}
+        return self(settings=own | settings)
 
     def __call__(self, *, settings: Mapping[str, str] | None = None, config: str = "") -> Skylark:
         """One that is not started yet. `config`: TOML text of registries and sizes (regions are added)."""

@@ -36,7 +36,8 @@ def loaded(seen: Observed, wanted: Any = None, **changes: Any) -> Loaded:
         "observed_generation": 3,
         "delete_volumes": False,
     }
-    return Loaded(**(fields | changes))
+    wanted = (fields | changes)["desired"]
+    return Loaded(**({"good_revision": wanted.revision.number} | fields | changes))
 
 
 def facts(*instances: Instance, state: str = "running", **changes: Any) -> dict[str, ContainerFact]:
@@ -175,3 +176,11 @@ def test_unchanged_status_of_a_new_generation_is_written_so_that_its_observation
 
     assert tell_status(decision, decision.status)
     assert [name for name, _ in written(decision)] == ["set_status"]
+
+
+def test_revision_that_runs_as_a_whole_is_noted_as_good_once() -> None:
+    seen = observed(*TWO)
+    good = {"good_revision": 2, "service_uuid": desired().service_uuid, "generation": desired().generation}
+
+    assert ("set_service", good) in written(make(loaded(seen, good_revision=None), facts(*TWO)))
+    assert written(make(loaded(seen), facts(*TWO))) == []

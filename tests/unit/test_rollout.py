@@ -44,6 +44,11 @@ ROLLOUT = [
         name="stateless: the old one stays until the new one has settled",
     ),
     case(
+        desired(count=4),
+        observed(instance(0, unready="GET /: status 500"), instance(1), *old(2, 3)),
+        name="stateless: a new one that became unready stops the rollout",
+    ),
+    case(
         desired(),
         observed(*old(0, 1), instance(0)),
         Launch(1, 2, REPLACED),

@@ -20,6 +20,7 @@ def worker(tmp_path: Path, sqlite_url: str) -> Worker:
         "SKYLARK_HOME": str(tmp_path),
         "SKYLARK_DATABASE_URL": sqlite_url,
         "SKYLARK_INSTALLATION": "skylark-test-end",
+        "SKYLARK_PROXY": "none",
     }
     return Worker(read_settings(environ), lambda settings, url: FakeEngine(settings.installation))
 
