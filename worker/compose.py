@@ -215,6 +215,8 @@ class Worker:
     def _gained(self) -> None:
         self._wake.start()
         self._loop.request()
+        if self._ingress is not None:
+            self._ingress.request()
 
     def _lost(self) -> None:
         self._wake.stop()
