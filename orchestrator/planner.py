@@ -142,9 +142,13 @@ class _Step:
         return [Launch(slot, revision.number, why)]
 
     def _trim(self, slots: dict[int, Slot]) -> list[Action]:
-        """Ends what is too much: slots past the count, doubles, and old instances whose successor is good."""
+        """Ends what is too much: slots past the count, doubles, and old instances whose successor is good.
+
+        Of several outdated ones in a slot (a deploy superseded another in mid-rollout) only the best serves on.
+        """
         actions: list[Action] = []
         kept = {s.current.uuid for s in slots.values() if s.current}
+        serving = {min(s.outdated, key=_preference).uuid for s in slots.values() if s.outdated}
         for instance in sorted(self.observed.instances, key=lambda i: -i.slot):
             slot = slots.get(instance.slot)
             if instance.phase not in _LIVING | {Phase.STOPPING} or instance.uuid in kept:
@@ -155,7 +159,7 @@ class _Step:
                 actions += _end(instance, instance.reason)
             elif slot.current and instance not in slot.outdated:
                 actions += _end(instance, "its slot has another instance")
-            elif instance.phase is not Phase.RUNNING and self.revision is not None:
+            elif self.revision is not None and (instance.phase is not Phase.RUNNING or instance.uuid not in serving):
                 actions += _end(instance, "its revision is no longer wanted")
             elif slot.current and is_settled(slot.current, self.now):
                 actions += _end(instance, self._why_replaced())

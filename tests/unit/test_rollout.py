@@ -69,6 +69,14 @@ ROLLOUT = [
     ),
     case(
         desired(),
+        observed(
+            instance(0, **FRESH), *old(0, 1), instance(0, uuid="mid0", fingerprint="mid", unready="port 80: refused")
+        ),
+        Stop("mid0", 0, "its revision is no longer wanted"),
+        name="stateless: of two old ones in a slot only the one that serves stays",
+    ),
+    case(
+        desired(),
         observed(*old(1), instance(0, Phase.EXITED, revision=OLD)),
         Launch(0, 2, "replaces an instance that died: exit code 3"),
         Launch(1, 2, REPLACED),
