@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engine migrate run test check format bench chaos clean-docker
+.PHONY: help venv engine migrate run stop-proxy test check format bench chaos clean-docker
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -32,8 +32,11 @@ engine: ## a Docker engine that answers, installed and started when there is non
 migrate: venv ## bring the database up to date
 	@$(BIN)/skylark migrate
 
-run: engine venv ## Skylark in the foreground: API and worker; Ctrl-C leaves the users' containers running
+run: engine venv ## Skylark in the foreground; Ctrl-C leaves the containers of services and the proxy serving
 	@exec $(BIN)/skylark run
+
+stop-proxy: venv ## end the proxy that a stopped Skylark has left serving
+	@$(BIN)/skylark stop-proxy
 
 test: venv ## everything: checks and the whole test-suite, on real parts
 	@deploy/install.sh python engine tests

@@ -7,13 +7,18 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import NoReturn
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.ingress.machine import find_haproxy
+from orchestrator.ingress.process import Master
+from orchestrator.ingress.runtime import ProxyError
 from orchestrator.settings import Settings, SettingsError, read_settings
 from orchestrator.store import database
+from orchestrator.store.lease import is_led
 from worker.supervisor import say, supervise
 
 
@@ -25,16 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command's exit status: 0, 1 when it cannot run, 2 for wrong settings or arguments."""
     parser = argparse.ArgumentParser(prog="skylark", description="A container platform for one Docker host.")
     commands = parser.add_subparsers(title="commands", metavar="command", required=True)
-    for function in (run, migrate, token, api, worker, version):
+    for function in (run, migrate, token, api, worker, stop_proxy, version):
         text = (function.__doc__ or "").splitlines()[0]
-        commands.add_parser(function.__name__, help=text, description=text).set_defaults(function=function)
+        name = function.__name__.replace("_", "-")
+        commands.add_parser(name, help=text, description=text).set_defaults(function=function)
     function = parser.parse_args(argv).function
     try:
         return int(function())
     except SettingsError as error:
         say(f"wrong setting: {error}")
         return 2
-    except (CliError, OSError) as error:
+    except (CliError, ProxyError, OSError) as error:
         say(str(error))
         return 1
 
@@ -50,7 +56,8 @@ def run() -> int:
     return supervise(
         {"API": _api_command(settings), "worker": _worker_command()},
         ready=lambda: _connects(address),
-        on_ready=lambda: say(f"API on {url}/v1/ (documentation: {url}/docs); admin token {_token_place(settings)}"),
+        on_ready=lambda: _welcome(settings, url),
+        what_stays=_what_stays(settings),
     )
 
 
@@ -77,10 +84,47 @@ def worker() -> int:
     return _become(_worker_command())
 
 
+def stop_proxy() -> int:
+    """End the proxy that a stopped Skylark has left serving."""
+    settings = read_settings()
+    proxy = Master(settings.home / "haproxy", find_haproxy())
+    if not proxy.processes():
+        say("no proxy is running")
+        return 0
+    if _is_led(settings):
+        raise CliError("a worker is running and would start the proxy again: stop Skylark first")
+    proxy.end()
+    say("the proxy has ended: nothing is routed until Skylark runs again")
+    return 0
+
+
 def version() -> int:
     """Print the version."""
     print(metadata.version("skylark"))
     return 0
+
+
+def _welcome(settings: Settings, url: str) -> None:
+    say(f"API on {url}/v1/ (documentation: {url}/docs); admin token {_token_place(settings)}")
+    if settings.proxy == "haproxy":
+        host = f"SERVICE-NAMESPACE.{settings.base_domain}"
+        say(f"HTTP of your services on http://127.0.0.1:{settings.http_port}/ by host name ({host})")
+
+
+def _what_stays(settings: Settings) -> str:
+    if settings.proxy == "haproxy":
+        return "the containers of your services and the proxy go on serving (`skylark stop-proxy` ends the proxy)"
+    return "the containers of your services go on running"
+
+
+def _is_led(settings: Settings) -> bool:
+    engine = database.make_engine(settings.sqlalchemy_url)
+    try:
+        return is_led(database.make_sessions(engine), datetime.now(UTC))
+    except SQLAlchemyError as error:
+        raise CliError(f"whether a worker is running can't be known: {error}") from error
+    finally:
+        engine.dispose()
 
 
 def _migrate(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from orchestrator.store.route_reads import routed_services
 log = logging.getLogger("skylark.ingress")
 
 _DRAIN_POLL_SECONDS = 0.05
+_REPEAT_SECONDS = 60.0  # a fault that stays is told this often
 _AGAIN_SECONDS = 1.0  # after a fault, and while old connections are still leaving
 
 
@@ -50,6 +51,7 @@ class Ingress:
         self._served = 0
         self._leaving: frozenset[str] = frozenset()  # instances with connections that are still under way
         self._told: tuple[object, ...] = ()
+        self._fault, self._fault_told_at = "", 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="ingress", daemon=True)
 
@@ -107,7 +109,7 @@ class Ingress:
                 table = route_table(routed_services(session, self._base_domain))
             applied = self._proxy.apply(table)
         except (ProxyError, OSError) as error:
-            log.error("the proxy can't be brought to its routes, trying again: %s", error)
+            self._tell_fault(str(error))
             return _AGAIN_SECONDS
         except SQLAlchemyError as error:
             log.warning("routes can't be read, the proxy keeps those it has: %s", str(error).splitlines()[0])
@@ -115,10 +117,17 @@ class Ingress:
         except Exception:
             log.exception("routes can't be made, the proxy keeps those it has")
             return _AGAIN_SECONDS
+        self._fault = ""
         with self._changed:
             self._leaving = frozenset(ref[1] for ref in applied.leaving)
         self._tell(table, applied)
         return _AGAIN_SECONDS if applied.leaving else self._tick_seconds
+
+    def _tell_fault(self, fault: str) -> None:
+        now = time.monotonic()
+        if fault != self._fault or now - self._fault_told_at >= _REPEAT_SECONDS:
+            log.error("the proxy can't be brought to its routes, trying again every second: %s", fault)
+            self._fault, self._fault_told_at = fault, now
 
     def _tell(self, table: RouteTable, applied: Applied) -> None:
         """A log line for what changed, and one for what could not be had, when that changed."""

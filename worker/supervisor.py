@@ -33,10 +33,17 @@ class Child:
     delay_seconds: float = FIRST_DELAY_SECONDS
 
 
-def supervise(commands: Mapping[str, Sequence[str]], *, ready: Callable[[], bool], on_ready: Callable[[], None]) -> int:
+def supervise(
+    commands: Mapping[str, Sequence[str]],
+    *,
+    ready: Callable[[], bool],
+    on_ready: Callable[[], None],
+    what_stays: str = "the containers of your services go on running",
+) -> int:
     """Run `commands` (name -> argv) until SIGINT, SIGTERM or SIGHUP; answer the exit status, 0 when all ended well.
 
-    `on_ready` is called once, as soon as `ready()` says so. A second signal ends the children at once.
+    `on_ready` is called once, as soon as `ready()` says so; `what_stays` is said at the end.
+    A second signal ends the children at once.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)  # read by sigtimedwait: no handler ever interrupts us
     as_child = functools.partial(_as_child, ctypes.CDLL(None))
@@ -52,6 +59,7 @@ def supervise(commands: Mapping[str, Sequence[str]], *, ready: Callable[[], bool
         due = [c.start_at - now for c in children if c.process is None]
         got = signal.sigtimedwait(_WATCHED, max(0.05, min([*due, 5.0 if said else 0.2])))
         if got is not None and got.si_signo in _ENDING:
+            say(f"stopping; {what_stays}")
             return _end(children)
 
 
@@ -81,7 +89,6 @@ def _as_child(libc: ctypes.CDLL) -> None:
 
 def _end(children: Sequence[Child]) -> int:
     """SIGTERM for all, SIGKILL for what is left after END_SECONDS or at a second signal."""
-    say("stopping; the containers of your services go on running")
     running = [c for c in children if c.process is not None]
     for child in running:
         _process(child).terminate()

@@ -80,6 +80,7 @@ class HaProxy:
             if self._master.answers():
                 return False
             self._prepare()
+            self._check_http_port()
             taken = [port for port in self._files.tcp_ports() if not is_free(self._settings.address, port)]
             if taken:
                 self._files.leave_out(taken)
@@ -94,6 +95,7 @@ class HaProxy:
             started = not self._master.answers()
             if started:
                 self._prepare()
+                self._check_http_port()
                 taken = [route.port for route in table.tcp if not is_free(self._settings.address, route.port)]
                 self._files.write(self._files.render(self._accepted(without(table, ports=taken))))
                 self._master.start()
@@ -209,6 +211,15 @@ class HaProxy:
         self._settled = None
         self._master.clear()
         self._files.ensure()
+
+    def _check_http_port(self) -> None:
+        """Asked before a start, as HAProxy shares a port with another HAProxy without a word: each gets a half."""
+        settings = self._settings
+        if not is_free(settings.address, settings.http_port):
+            raise ProxyError(
+                f"something else listens on port {settings.http_port}: nothing is routed, over HTTP or TCP, until it "
+                "is free, or SKYLARK_HTTP_PORT names another one"
+            )
 
     def _accepted(self, asked: RouteTable) -> RouteTable:
         """What of it HAProxy takes; the rest is told and remembered."""

@@ -88,6 +88,13 @@ class Lease:
             return False
 
 
+def is_led(sessions: sessionmaker[Session], now: datetime) -> bool:
+    """Whether a worker holds the lease, as far as one can know."""
+    with session_scope(sessions) as session:
+        row = session.get(LeaseRow, LEASE_NAME)
+        return row is not None and row.expires_at > now and not is_dead(row.holder, this_holder(), read_start_time)
+
+
 def this_holder() -> str:
     """Our name as a holder: host:pid:starttime. The host part includes the pid namespace, as in "box-4026531836".
 

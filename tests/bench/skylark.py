@@ -26,6 +26,7 @@ class Skylark:
         self.label = label
         self._image, self._tag = image.rsplit(":", 1)
         self._log = folder / "skylark.log"
+        self.http_port = free_port()
         address = f"127.0.0.1:{free_port()}"
         self._services = f"http://{address}/v1/services/bench"
         self.environ = {
@@ -33,11 +34,12 @@ class Skylark:
             "SKYLARK_INSTALLATION": label,
             "SKYLARK_API_BIND": address,
             "SKYLARK_ADMIN_TOKEN": "bench",
+            "SKYLARK_HTTP_PORT": str(self.http_port),
         }
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("SKYLARK_")} | self.environ
+        self._environ = {k: v for k, v in os.environ.items() if not k.startswith("SKYLARK_")} | self.environ
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "worker.cli", "run"]
-            self._process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["Authorization"] = "Token bench"
@@ -93,6 +95,8 @@ class Skylark:
         finally:
             self._process.kill()
             self._session.close()
+            command = [sys.executable, "-m", "worker.cli", "stop-proxy"]
+            subprocess.run(command, env=self._environ, check=True, capture_output=True)
 
     def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
         response = self._session.request(method, self._services + path, timeout=30, **options)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.endpoints import TCP
+from orchestrator.ingress.haproxy import HaProxy
 from orchestrator.ingress.process import MOST_BYTES, faults
 from orchestrator.ingress.routes import Server, route_table
 from orchestrator.ingress.runtime import ProxyError
@@ -183,7 +184,7 @@ def test_http_port_in_use_is_said_in_words(proxy: Proxy) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", proxy.port))
         other.listen()
-        with pytest.raises(ProxyError, match=rf"did not start.*Address already in use.*{proxy.port}"):
+        with pytest.raises(ProxyError, match=rf"something else listens on port {proxy.port}"):
             proxy.show()
 
     assert proxy.show().how == "start"
@@ -219,3 +220,16 @@ def test_full_log_costs_its_lines_and_not_the_proxy(proxy: Proxy) -> None:
     assert statuses == [404] * 20
     assert next(iter(proxy.control.stats())).worker == worker
     assert log.stat().st_size <= MOST_BYTES
+
+
+def test_http_port_of_another_haproxy_is_not_shared(proxy: Proxy, sites: list[Site]) -> None:
+    sites += [Site("web").grow(1)]
+    proxy.show(*sites)
+    second = Proxy()
+    second.control = HaProxy(second.folder, proxy.settings)
+    try:
+        with pytest.raises(ProxyError, match=f"port {proxy.port}"):
+            second.show()
+    finally:
+        second.close()
+    assert {proxy.get(sites[0].domain).body for _ in range(20)} == {"web.0"}

@@ -70,6 +70,7 @@ def test_signal_ends_all_children_and_the_command(running: Running, number: sign
 
     assert running.process.wait(timeout=10) == 0
     assert not alive(pid)
+    assert "stopping; the containers of your services go on running" in running.text()
 
 
 def test_supervisor_killed_hard_leaves_no_child_behind(running: Running) -> None:
