@@ -16,6 +16,7 @@ from api.answers import answer
 from orchestrator.logs.store import LogStoreError
 from orchestrator.spec import SpecError
 from orchestrator.spec_text import shown
+from orchestrator.store.domains import DomainTaken
 from orchestrator.store.services import Gone, NameTaken, NoPortLeft, NoRevision
 
 Fields = Mapping[str, Sequence[str]]
@@ -81,6 +82,7 @@ def install(app: OpenAPI) -> None:
     app.register_error_handler(ApiError, refusal)
     app.register_error_handler(SpecError, _spec_error)
     app.register_error_handler(NameTaken, lambda error: refusal(ApiError(409, str(error), code="name_taken")))
+    app.register_error_handler(DomainTaken, _domain_taken)
     app.register_error_handler(Gone, lambda error: refusal(ApiError(404, "the service was deleted meanwhile")))
     app.register_error_handler(NoRevision, lambda error: refusal(ApiError(409, str(error), code="no_revision")))
     app.register_error_handler(NoPortLeft, lambda error: refusal(ApiError(507, str(error))))
@@ -92,6 +94,11 @@ def install(app: OpenAPI) -> None:
 
 def _spec_error(error: SpecError) -> Response:
     return refusal(ApiError(400, _sentence(error.fields), fields=error.fields))
+
+
+def _domain_taken(error: DomainTaken) -> Response:
+    fields = {"custom_domain_name": [str(error)]}
+    return refusal(ApiError(409, _sentence(fields), code="domain_taken", fields=fields))
 
 
 def _sentence(fields: Fields) -> str:

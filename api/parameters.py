@@ -55,6 +55,14 @@ class StrictQuery(BaseModel):
     strict: Flag = Field(None, description="unknown keys are errors instead of warnings")
 
 
+class WriteQuery(StrictQuery):
+    """How a declaration is judged, and whether it may take a domain from another service."""
+
+    take_domain: Flag = Field(
+        None, description="custom_domain_name may belong to another service, which loses it in the same write"
+    )
+
+
 class RollbackQuery(BaseModel):
     """Where to go back to."""
 

@@ -19,33 +19,37 @@ _TRIES = 20  # each lost race means that another write was accepted meanwhile
 
 
 def create_service(
-    ctx: Context, namespace: str, body: Mapping[str, Any], *, strict: bool
+    ctx: Context, namespace: str, body: Mapping[str, Any], *, strict: bool, take_domain: bool
 ) -> tuple[ServiceRecord, tuple[str, ...]]:
-    """A new service and its warnings. Raises ApiError, SpecError, NameTaken, NoPortLeft."""
+    """A new service and its warnings. Raises ApiError, SpecError, NameTaken, DomainTaken, NoPortLeft."""
     check_namespace(namespace)
     parsed = parse_create(body, ctx.rules, namespace=namespace, strict=strict)
     warnings = parsed.warnings + link_warnings(ctx, namespace, parsed.spec)
-    record = ServiceStore(ctx.session()).create(
+    record = ServiceStore(ctx.session(), ctx.settings.base_domain).create(
         namespace,
         parsed.spec,
         uuid=ctx.new_uuid(),
         created_by=caller(),
         now=ctx.now(),
         choose_port=ctx.choose_port,
+        take_domain=take_domain,
     )
     ctx.wake(record.uuid)
     return record, warnings
 
 
 def update_service(
-    ctx: Context, namespace: str, name: str, body: Mapping[str, Any], *, strict: bool
+    ctx: Context, namespace: str, name: str, body: Mapping[str, Any], *, strict: bool, take_domain: bool
 ) -> tuple[ServiceRecord, tuple[str, ...]]:
-    """The service after a partial update, and its warnings. Raises ApiError, SpecError, Gone, NoPortLeft."""
+    """The service after a partial update, and its warnings.
+
+    Raises ApiError, SpecError, Gone, DomainTaken, NoPortLeft.
+    """
 
     def change(record: ServiceRecord) -> Parsed:
         return parse_update(record.spec, body, ctx.rules, namespace=namespace, strict=strict)
 
-    record, parsed = _replace(ctx, namespace, name, change, reason="")
+    record, parsed = _replace(ctx, namespace, name, change, reason="", take_domain=take_domain)
     return record, parsed.warnings + link_warnings(ctx, namespace, parsed.spec)
 
 
@@ -86,14 +90,20 @@ def names_image(parsed: Parsed, before: ServiceSpec) -> bool:
 
 
 def _replace(
-    ctx: Context, namespace: str, name: str, change: Callable[[ServiceRecord], Parsed], *, reason: str
+    ctx: Context,
+    namespace: str,
+    name: str,
+    change: Callable[[ServiceRecord], Parsed],
+    *,
+    reason: str,
+    take_domain: bool = False,
 ) -> tuple[ServiceRecord, Parsed]:
     """Apply `change` to what is there now; when somebody else wrote in between, to what he left."""
     for _ in range(_TRIES):
         record = get_service(ctx, namespace, name)
         parsed = change(record)
         try:
-            written = ServiceStore(ctx.session()).replace_spec(
+            written = ServiceStore(ctx.session(), ctx.settings.base_domain).replace_spec(
                 record.uuid,
                 parsed.spec,
                 now=ctx.now(),
@@ -101,6 +111,7 @@ def _replace(
                 recheck_image=names_image(parsed, record.spec),
                 reason=reason,
                 choose_port=ctx.choose_port,
+                take_domain=take_domain,
             )
         except Stale:
             continue

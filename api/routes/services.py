@@ -16,7 +16,7 @@ from api.errors import ApiError, invalid
 from api.lookup import get_service, is_label, views
 from api.models import ErrorAnswer, ServiceAnswer, ServicePage, ServiceWritten
 from api.openapi import body
-from api.parameters import DeleteQuery, NamespacePath, PageQuery, RollbackQuery, ServicePath, StrictQuery
+from api.parameters import DeleteQuery, NamespacePath, PageQuery, RollbackQuery, ServicePath, WriteQuery
 from api.wire import Json, service_json
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import ServiceRecord
@@ -30,10 +30,11 @@ blueprint = APIBlueprint("services", __name__, url_prefix="/v1/services", abp_ta
     responses={201: ServiceWritten, 204: None, 409: ErrorAnswer, 507: ErrorAnswer},
     openapi_extensions=body("ServiceCreate"),
 )
-def create(path: NamespacePath, query: StrictQuery) -> Response:
-    """Create a service."""
+def create(path: NamespacePath, query: WriteQuery) -> Response:
+    """Create a service. 409: its name, or the domain it asks for, belongs to another one."""
     ctx = context()
-    record, warnings = writes.create_service(ctx, path.namespace, json_object() or {}, strict=bool(query.strict))
+    given, strict, take = json_object() or {}, bool(query.strict), bool(query.take_domain)
+    record, warnings = writes.create_service(ctx, path.namespace, given, strict=strict, take_domain=take)
     location = {"Location": f"/v1/services/{record.namespace}/{record.name}/"}
     return written(_after_write(ctx, record, warnings), 201, location)
 
@@ -73,11 +74,11 @@ def show(path: ServicePath) -> Response:
     responses={200: ServiceWritten, 204: None, 409: ErrorAnswer, 507: ErrorAnswer},
     openapi_extensions=body("ServiceUpdate"),
 )
-def update(path: ServicePath, query: StrictQuery) -> Response:
-    """Change the given settings of a service; the others stay."""
+def update(path: ServicePath, query: WriteQuery) -> Response:
+    """Change the given settings of a service; the others stay. 409: the domain belongs to another service."""
     ctx = context()
-    given = json_object() or {}
-    record, warnings = writes.update_service(ctx, path.namespace, path.name, given, strict=bool(query.strict))
+    given, strict, take = json_object() or {}, bool(query.strict), bool(query.take_domain)
+    record, warnings = writes.update_service(ctx, path.namespace, path.name, given, strict=strict, take_domain=take)
     return written(_after_write(ctx, record, warnings), 200)
 
 

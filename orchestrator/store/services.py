@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from orchestrator.spec import ServiceSpec
 from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
+from orchestrator.store.domains import claim, lock_domains, move
 from orchestrator.store.events import Events
 from orchestrator.store.records import ServiceRecord, to_service
 from orchestrator.store.revisions import add_revision_like, forget_old_revisions
@@ -69,10 +70,14 @@ TEMPLATE_FIELDS = frozenset(
 
 
 class ServiceStore:
-    """Accepted writes. Every method ends whatever transaction `session` is in and commits its own."""
+    """Accepted writes. Every method ends whatever transaction `session` is in and commits its own.
 
-    def __init__(self, session: Session) -> None:
+    `base_domain`: under which services have their default domains, which nobody else may claim.
+    """
+
+    def __init__(self, session: Session, base_domain: str = "") -> None:
         self._session = session
+        self._base_domain = base_domain
 
     def create(
         self,
@@ -83,10 +88,12 @@ class ServiceStore:
         created_by: str,
         now: datetime,
         choose_port: Callable[[], int],
+        take_domain: bool = False,
     ) -> ServiceRecord:
-        """A new service at generation 1 and revision 1. Raises NameTaken, NoPortLeft.
+        """A new service at generation 1 and revision 1. Raises NameTaken, DomainTaken, NoPortLeft.
 
-        `choose_port()` proposes a service port; it is asked again while the proposed one is taken.
+        `choose_port()` proposes a service port; it is asked again while the proposed one is taken. `take_domain`:
+        its custom domain may be another service's, which loses it.
         """
         name, started = spec.service_name, spec.target_state == "STARTED"
         name_key = f"{namespace}/{name}"
@@ -108,8 +115,11 @@ class ServiceStore:
             started_at=now if started else None,
         )
         with self._transaction():
+            if spec.custom_domain_name:
+                lock_domains(self._session)
             if self._session.scalar(select(ServiceRow.uuid).where(ServiceRow.name_key == name_key)):
                 raise NameTaken(name)
+            losers = self._claim(uuid, spec, take_domain)
             self._session.add(row)
             try:
                 self._session.flush()
@@ -118,6 +128,7 @@ class ServiceStore:
             self._add_revision(row, spec, now, "created")
             self._allocate_ports(row, spec, choose_port)
             self._event(row, now, "created", f"created by {created_by}", {"image": spec.image_ref})
+            move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
 
     def replace_spec(
@@ -130,8 +141,9 @@ class ServiceStore:
         recheck_image: bool,
         reason: str,
         choose_port: Callable[[], int],
+        take_domain: bool = False,
     ) -> ServiceRecord:
-        """The service with `spec` instead of its present one. Raises Gone, Stale, NoPortLeft.
+        """The service with `spec` instead of its present one. Raises Gone, Stale, DomainTaken, NoPortLeft.
 
         A new revision appears only when the template changes; count, state, scaling, domain and application do not
         touch running instances. `recheck_image` asks for a look whether the tag moved. When nothing changes and no
@@ -139,6 +151,7 @@ class ServiceStore:
         retry becomes due at once.
         """
         with self._transaction():
+            losers = self._claim_for_change(uuid, spec, take_domain, expected_generation)
             row = self._living(uuid)
             if row.generation != expected_generation:
                 raise Stale(expected_generation, row.generation)
@@ -147,6 +160,7 @@ class ServiceStore:
             if change.fields or recheck_image:
                 self._apply(row, spec, change, now=now, recheck_image=recheck_image, reason=reason)
                 self._allocate_ports(row, spec, choose_port)
+            move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
 
     def delete(self, uuid: str, *, delete_volumes: bool, now: datetime) -> None:
@@ -234,6 +248,25 @@ class ServiceStore:
         except BaseException:
             self._session.rollback()
             raise
+
+    def _claim(self, uuid: str, spec: ServiceSpec, take: bool) -> Sequence[ServiceRow]:
+        domain = spec.custom_domain_name
+        return claim(self._session, domain, uuid=uuid, base_domain=self._base_domain, take=take) if domain else ()
+
+    def _claim_for_change(
+        self, uuid: str, spec: ServiceSpec, take: bool, expected_generation: int
+    ) -> Sequence[ServiceRow]:
+        """Those who lose a domain that is new to the service. What is read here is read again once it is locked."""
+        if not spec.custom_domain_name:
+            return ()
+        lock_domains(self._session)
+        row = self._session.get(ServiceRow, uuid, populate_existing=True)
+        if row is None or row.deleted_at is not None:
+            raise Gone(uuid)
+        if row.generation != expected_generation:  # its domain may have been taken from it meanwhile
+            raise Stale(expected_generation, row.generation)
+        keeps = str(row.spec.get("custom_domain_name", "")).lower() == spec.custom_domain_name.lower()
+        return () if keeps and not take else self._claim(uuid, spec, take)
 
     def _living(self, uuid: str) -> ServiceRow:
         """The row, locked until the transaction ends."""

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from tests.support.client import RefusedError
 from tests.support.haproxy import request, steady_load
 from tests.support.poll import eventually
 from tests.support.registry import Images
@@ -224,11 +225,14 @@ def test_custom_domain_moves_between_services_without_a_gap(skylark: Skylark, im
     eventually(lambda: request(skylark.http_port, "shop.example").status == 200)
 
     with steady_load(skylark.http_port, ["shop.example"]) as load:
-        skylark.api.update("blue", custom_domain_name="shop.example")
-        skylark.api.update("green", custom_domain_name="")
+        with pytest.raises(RefusedError, match="belongs to service madams/green"):
+            skylark.api.update("blue", custom_domain_name="shop.example")
+        skylark.api.ask("PUT", "/blue/?take_domain=true", json={"custom_domain_name": "shop.example"})
         eventually(lambda: any("blue" in body for body in load.bodies()))
 
     assert load.failed == []
+    assert skylark.api.service("green")["custom_domain_name"] == ""
+    assert skylark.api.event("green", "domain_moved")["data"]["to"] == "madams/blue"
 
 
 def test_tcp_endpoint_reaches_the_instances_on_its_service_port(skylark: Skylark, images: Images) -> None:

@@ -78,7 +78,7 @@ class RolloutWorld(World):
         return len({i.slot for i in self.instances.values() if i.ready and i.slot < self.desired.count})
 
     def surplus(self) -> int:
-        """Living instances of wanted slots beyond the count; a superseded deploy's launches in hand are to end anyway."""
+        """Living instances of wanted slots beyond the count; launches in hand of a superseded deploy don't count."""
         wanted = self.desired.revision.fingerprint
         living = [i for i in self.instances.values() if i.phase in LIVING and i.slot < self.desired.count]
         return len([i for i in living if not i.busy or i.fingerprint == wanted]) - self.desired.count
