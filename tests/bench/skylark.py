@@ -34,6 +34,7 @@ class Skylark:
             "SKYLARK_INSTALLATION": label,
             "SKYLARK_API_BIND": address,
             "SKYLARK_ADMIN_TOKEN": "bench",
+            "SKYLARK_PROXY": "none",  # the others run none either
             "SKYLARK_HTTP_PORT": str(self.http_port),
         }
         self._environ = {k: v for k, v in os.environ.items() if not k.startswith("SKYLARK_")} | self.environ

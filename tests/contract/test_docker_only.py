@@ -51,7 +51,9 @@ class Workshop:
     def run(self, script: str, **more: Any) -> str:
         """What the script says until it ends."""
         container_id = self.start("run", script, **more)
-        text = b"\n".join(line.message for line in self.engine.logs(container_id, follow=True))
+        for _ in self.engine.logs(container_id, follow=True):
+            pass  # only to wait: a followed stream may lack a last line without a line end
+        text = b"\n".join(line.message for line in self.engine.logs(container_id))
         self.engine.remove_container(container_id)
         return text.decode()
 
