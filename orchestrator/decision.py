@@ -91,7 +91,7 @@ def _absorbed(
             continue
         after = absorb(before, facts.get(before.uuid), now)
         if verdicts is not None:
-            after = with_readiness(after, loaded.probe, verdicts.get(before.uuid))
+            after = with_readiness(after, loaded.probe_of(after), verdicts.get(before.uuid))
         instances.append(after)
         if after != before:
             decision.writes.append(partial(PassWrites.observe_instance, instance=after))

@@ -170,7 +170,7 @@ class Reconciler:
         if len(service_jobs) + len(faults) < len(decision.plan.actions):
             report.again.add(loaded.uuid)  # a step of rows only: the next one can follow at once
         for instance in decision.observed.instances:
-            target = target_of(instance, loaded.uuid, loaded.probe)
+            target = target_of(instance, loaded.uuid, loaded.probe_of(instance))
             if target:
                 report.probing.append((target, known_verdict(instance)))
         if url:

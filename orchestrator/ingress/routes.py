@@ -15,11 +15,24 @@ Mode = Literal["http", "tcp"]
 
 @dataclass(frozen=True)
 class ReadyInstance:
-    """An instance that may get traffic: `address` is its container's IP address."""
+    """An instance that may get traffic: `address` is its container's IP address.
+
+    `ports`: (container_port, endpoint_type) as its own revision has them; None: as the service has them now.
+    """
 
     uuid: str
     slot: int
     address: str
+    ports: tuple[tuple[int, str], ...] | None = None
+
+    def listens_on(self, container_port: int, mode: Mode) -> int | None:
+        """Which of its ports stands for the service's; None when its revision has none like that.
+
+        Worked example: the http-endpoint moves from 80 to 8080. An old instance answers 80 for 8080, a new one 8080.
+        """
+        if self.ports is None or container_port in {port for port, _ in self.ports}:
+            return container_port
+        return next((port for port, kind in self.ports if mode == "http" and kind == HTTP), None)
 
 
 @dataclass(frozen=True)
@@ -157,8 +170,9 @@ def _http_endpoint(endpoints: Sequence[Endpoint]) -> Endpoint | None:
     return next((e for e in endpoints if e.endpoint_type == HTTP), None)
 
 
-def _backend(mode: Mode, key: str, service: RoutedService, port: int) -> Backend:
-    servers = [Server(i.uuid, i.address, port) for i in service.ready if _is_address(i.address)]
+def _backend(mode: Mode, key: str, service: RoutedService, container_port: int) -> Backend:
+    found = ((i, i.listens_on(container_port, mode)) for i in service.ready)
+    servers = [Server(i.uuid, i.address, port) for i, port in found if port and _is_address(i.address)]
     return Backend(
         key=key,
         mode=mode,

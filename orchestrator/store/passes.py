@@ -16,6 +16,7 @@ from orchestrator.rollout import PROGRESS_DEADLINE_SECONDS
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
 from orchestrator.status import Status
+from orchestrator.store.revision_ports import OtherRevision, other_revisions, own_probes
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
 
 _WITHOUT_SPEC = defer(RevisionRow.spec)  # the largest column, and only a launch needs it
@@ -34,6 +35,7 @@ class Loaded:
     good_revision: int | None = None
     volumes: tuple[str, ...] = ()  # names of the volumes a deleted service still holds
     probe: Probe | None = None  # how to learn whether an instance is ready
+    own_probes: Mapping[str, Probe | None] = field(default_factory=dict)  # by fingerprint, where ports were others
     routed: bool = False  # has endpoints behind the proxy
     slots_noted: bool = field(default=False)  # there are slot rows, which a stopped service drops
 
@@ -46,6 +48,10 @@ class Loaded:
     def full_name(self) -> str:
         """namespace/name."""
         return f"{self.desired.namespace}/{self.desired.name}"
+
+    def probe_of(self, instance: Instance) -> Probe | None:
+        """How to learn whether this one is ready: on the ports of its own revision."""
+        return self.own_probes.get(instance.fingerprint, self.probe)
 
 
 @dataclass(frozen=True)
@@ -84,11 +90,12 @@ class PassReads:
         instances = self._instances(uuids)
         slots = self._slots(uuids)
         volumes = self._volumes([row.uuid for row in rows if row.deleted_at])
+        others = other_revisions(self._session, uuids)
         found, self.unreadable = [], []
         for row in rows:
             parts = fallbacks.get(row.uuid), instances[row.uuid], slots[row.uuid], volumes[row.uuid]
             try:
-                found.append(_loaded(row, revisions[row.uuid], *parts))
+                found.append(_loaded(row, revisions[row.uuid], *parts, others.get(row.uuid, {}).values()))
             except (LookupError, ValueError, TypeError) as error:
                 self.unreadable.append(_unreadable(row, error))
         return found
@@ -191,12 +198,17 @@ def _loaded(
     instances: list[InstanceRow],
     slots: dict[int, Retry],
     volumes: list[str],
+    others: Collection[OtherRevision],
 ) -> Loaded:
     spec = row.spec
     # after a rollout went back, what runs is made from the revision, not from what the user wished for
     made_from = wanted.spec if row.rollout_failure else spec
     ports = made_from.get("instance_ports", ())
+    listening = [(int(p["container_port"]), str(p["protocol"])) for p in ports]
     preference = spec.get("deployment_preference", {})
+    # and a probe wished for with other ports may name one that the revision does not have
+    same_ports = ports == spec.get("instance_ports", ())
+    health = (preference if same_ports else made_from.get("deployment_preference", {})).get("health", {})
     automatic = spec.get("scaling_mode") == "AUTO" and row.scale_target is not None
     desired = Desired(
         service_uuid=row.uuid,
@@ -232,10 +244,8 @@ def _loaded(
         delete_volumes=row.delete_volumes,
         good_revision=row.good_revision,
         volumes=tuple(volumes),
-        probe=probe_for(
-            ((int(p["container_port"]), str(p["protocol"])) for p in ports),
-            preference.get("health", {}),
-        ),
+        probe=probe_for(listening, health),
+        own_probes=own_probes(others, listening),
         routed=any(p["endpoint_type"] in (HTTP, TCP) for p in ports),
         slots_noted=bool(slots),
     )

@@ -11,6 +11,7 @@ from orchestrator.endpoints import service_endpoints
 from orchestrator.ingress.routes import ReadyInstance, RoutedService
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Health, Phase
+from orchestrator.store.revision_ports import numbered, other_revisions, with_others
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow
 
 
@@ -19,11 +20,13 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
     given: dict[str, dict[tuple[int, str], int]] = defaultdict(dict)
     for port in session.scalars(select(PortRow)):
         given[port.service_uuid][port.container_port, port.endpoint_type] = port.service_port
-    ready: dict[str, list[ReadyInstance]] = defaultdict(list)
+    others = other_revisions(session)
+    ready: dict[str, list[InstanceRow]] = defaultdict(list)
     query = select(InstanceRow).where(InstanceRow.gone_at.is_(None), InstanceRow.phase == Phase.RUNNING.value)
     well = query.where(InstanceRow.unready == "", InstanceRow.address != "")
-    for row in session.scalars(well.where(InstanceRow.health.in_([Health.NONE.value, Health.HEALTHY.value]))):
-        ready[row.service_uuid].append(ReadyInstance(row.uuid, row.slot, row.address))
+    well = well.where(InstanceRow.health.in_([Health.NONE.value, Health.HEALTHY.value]))
+    for row in session.scalars(well.order_by(InstanceRow.slot, InstanceRow.uuid)):
+        ready[row.service_uuid].append(row)
     found = []
     for service in session.scalars(select(ServiceRow).where(ServiceRow.deleted_at.is_(None))):
         spec = ServiceSpec.model_validate(service.spec)
@@ -32,15 +35,25 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
             ports = ServiceSpec.model_validate(revision.spec).instance_ports if revision else spec.instance_ports
         else:
             ports = spec.instance_ports
+        older = others.get(service.uuid, {})
+        serving = {row.revision: older[row.revision] for row in ready[service.uuid] if row.revision in older}
+        listening = {number: numbered(other.ports) for number, other in serving.items()}
+        instances = (
+            ReadyInstance(row.uuid, row.slot, row.address, listening.get(row.revision, numbered(ports)))
+            for row in ready[service.uuid]
+        )
+        reached = service_endpoints(
+            with_others(ports, serving.values()), given[service.uuid], service.name, service.namespace, base_domain
+        )
         found.append(
             RoutedService(
                 uuid=service.uuid,
                 name=service.name,
                 namespace=service.namespace,
                 created_at=service.created_at,
-                endpoints=service_endpoints(ports, given[service.uuid], service.name, service.namespace, base_domain),
+                endpoints=reached,
                 custom_domain=spec.custom_domain_name,
-                ready=tuple(sorted(ready[service.uuid], key=lambda i: (i.slot, i.uuid))),
+                ready=tuple(instances),
                 proxy_protocol=bool(spec.deployment_preference.get("proxy_protocol")),
             )
         )

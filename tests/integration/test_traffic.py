@@ -184,6 +184,27 @@ def test_deploy_that_becomes_unready_later_stops_and_goes_back_without_a_failed_
     skylark.api.delete("later")
 
 
+def test_rollout_that_moves_the_container_port_costs_no_request(skylark: Skylark, images: Images) -> None:
+    def serving(port: int) -> dict[str, object]:
+        script = f"mkdir -p /tmp/w && echo {port} > /tmp/w/index.html && exec httpd -f -p {port} -h /tmp/w"
+        ports = [{"container_port": port, "endpoint_type": "http-endpoint"}]
+        return {"run_command": f"sh -c '{script}'", "instance_ports": ports}
+
+    skylark.api.create("mover", f"{images['busybox']}:latest", target_num_instances=2, **serving(80))
+    skylark.api.running("mover", 2)
+    eventually(lambda: request(skylark.http_port, host_of("mover")).status == 200)
+
+    with steady_load(skylark.http_port, [host_of("mover")]) as load:
+        skylark.api.update("mover", **serving(8080))
+        eventually(lambda: skylark.api.service("mover")["revision"] == 2)
+        settled(skylark, "mover", 2)
+
+    assert load.failed == []
+    assert load.bodies() == {"80\n", "8080\n"}
+    assert request(skylark.http_port, host_of("mover")).body == "8080\n"
+    skylark.api.delete("mover")
+
+
 def test_missing_tag_costs_no_request_and_the_old_revision_serves_on(skylark: Skylark, site: str) -> None:
     before = skylark.ids("site")
     with steady_load(skylark.http_port, [site]) as load:

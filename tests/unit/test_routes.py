@@ -45,6 +45,16 @@ def test_http_endpoint_is_routed_by_its_default_and_custom_domain() -> None:
     assert table.tcp == ()
 
 
+def test_instance_of_another_revision_is_reached_on_its_own_http_port_and_serves_no_endpoint_it_lacks() -> None:
+    old = ReadyInstance("i0", 0, "10.0.0.2", ((80, HTTP),))
+    new = ReadyInstance("i1", 1, "10.0.0.3", ((8080, HTTP), (22, TCP)))
+
+    table = route_table([service(endpoints=(WEB, SSH), ready=(old, new))])
+
+    ports = {backend.key: {server.name: server.port for server in backend.servers} for backend in table.backends}
+    assert ports == {"http_a": {"i0": 80, "i1": 8080}, "tcp_a_22": {"i1": 22}}
+
+
 def test_tcp_endpoint_is_routed_by_its_service_port() -> None:
     table = route_table([service(endpoints=(SSH,), ready=ready("i0"), proxy_protocol=True)])
 
