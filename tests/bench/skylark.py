@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +29,16 @@ class Skylark:
         self.label = label
         self._image, self._tag = image.rsplit(":", 1)
         self._log = folder / "skylark.log"
+        self._home = Path(tempfile.mkdtemp(prefix="skylark-bench-"))  # short: sockets lie in it
+        atexit.register(shutil.rmtree, self._home, ignore_errors=True)  # its database may be read after `close`
         self.http_port = free_port()
         address = f"127.0.0.1:{free_port()}"
         self._services = f"http://{address}/v1/services/bench"
         self.environ = {
-            "SKYLARK_HOME": str(folder / "home"),
+            "SKYLARK_HOME": str(self._home),
             "SKYLARK_INSTALLATION": label,
             "SKYLARK_API_BIND": address,
             "SKYLARK_ADMIN_TOKEN": "bench",
-            "SKYLARK_PROXY": "none",  # the others run none either
             "SKYLARK_HTTP_PORT": str(self.http_port),
         }
         self._environ = {k: v for k, v in os.environ.items() if not k.startswith("SKYLARK_")} | self.environ
