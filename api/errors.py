@@ -17,7 +17,8 @@ from orchestrator.logs.store import LogStoreError
 from orchestrator.spec import SpecError
 from orchestrator.spec_text import shown
 from orchestrator.store.domains import DomainTaken
-from orchestrator.store.services import Gone, NameTaken, NoPortLeft, NoRevision
+from orchestrator.store.ports import NoPortLeft
+from orchestrator.store.services import Gone, NameTaken, NoRevision
 
 Fields = Mapping[str, Sequence[str]]
 

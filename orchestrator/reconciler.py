@@ -24,6 +24,7 @@ from orchestrator.shares import Share, describe, internal_error, unplanned, writ
 from orchestrator.sight import Observer, Sight
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Instance, Phase
+from orchestrator.status import with_route_fault
 from orchestrator.store.database import session_scope
 from orchestrator.store.orphans import Orphans
 from orchestrator.store.pass_writes import PassWrites
@@ -59,9 +60,13 @@ class PassReport:
 
 @dataclass
 class Hooks:
-    """What the pass tells others. `purged`: a service is gone for good, before its rows go."""
+    """What the pass tells others, and asks them. `purged`: a service is gone for good, before its rows go.
+
+    `route_faults`: service uuid -> why some of its routes are not made.
+    """
 
     purged: Callable[[str], None] = lambda service_uuid: None
+    route_faults: Callable[[], Mapping[str, str]] = dict
 
 
 class Reconciler:
@@ -157,8 +162,10 @@ class Reconciler:
         sight = sights.get(url) if url else None
         trouble = sight.trouble if sight else f"region {loaded.region!r} is not in the configuration any more"
         try:
+            route_fault = self._hooks.route_faults().get(loaded.uuid, "")
             verdicts = self._verdicts() if self._verdicts else None
             decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid, verdicts)
+            decision.status = with_route_fault(decision.status, route_fault)
         except Exception as error:
             return unplanned(loaded, loaded.desired.generation, describe(error), error)
         service_jobs, faults = self._ready(reads, decision, sight) if sight else ([], [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator.actions import Launch, Plan, Pull, Stop
@@ -46,6 +46,11 @@ def status(desired: Desired, observed: Observed, plan: Plan, now: datetime) -> S
             return Status("Running", True, f"looking whether {desired.revision.image_ref} moved")
         return Status("Running", False, desired.rollout_failure or f"{ready} of {_count(wanted, 'instance')} running")
     return Status("Deploying", True, _progress(desired, living, plan, ready))
+
+
+def with_route_fault(now_status: Status, fault: str) -> Status:
+    """The status with what its routes lack; its instances fare as they do."""
+    return replace(now_status, reason=f"{now_status.reason}; {fault}") if fault else now_status
 
 
 def _trouble(desired: Desired, observed: Observed, now: datetime) -> str:

@@ -18,11 +18,12 @@ from sqlalchemy import Engine as Database
 
 from orchestrator.actions import Launch, Pull
 from orchestrator.bookkeeper import Bookkeeper, looks_again
+from orchestrator.endpoints import SERVICE_PORTS
 from orchestrator.engine.base import LABEL_INSTANCE, LABEL_SERVICE, Engine, EngineEvent
 from orchestrator.engine.docker import DockerEngine
 from orchestrator.executor import Executor
 from orchestrator.ingress.haproxy import HaProxy
-from orchestrator.ingress.machine import proxy_settings
+from orchestrator.ingress.machine import is_free, proxy_settings
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job, Outcome
 from orchestrator.logs.store import LogStore
@@ -39,6 +40,7 @@ from worker.leadership import Leadership
 from worker.log_collector import LogCollector
 from worker.pass_loop import PassLoop
 from worker.prober import Prober
+from worker.route_watch import RouteWatch
 from worker.wake_listener import WakeListener
 
 log = logging.getLogger("skylark.worker")
@@ -61,6 +63,12 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def free_service_port() -> int:
+    """A service port on which nothing listens now; after many tries whatever comes."""
+    proposed = (random.choice(SERVICE_PORTS) for _ in range(50))
+    return next((port for port in proposed if is_free("", port)), random.choice(SERVICE_PORTS))
+
+
 class Worker:
     """The worker process without its signals: `run` blocks until `stop` is called from elsewhere."""
 
@@ -74,6 +82,7 @@ class Worker:
         self._collector = LogCollector(self._log_store, self.engines)
         self._loop = PassLoop(self._run_pass, lambda: self._leadership.may_act())
         self._prober = Prober(self._loop.request, utc_now)
+        self._route_watch = RouteWatch(self._sessions, utc_now, self._loop.request, free_service_port)
         self._ingress = self._make_ingress() if settings.proxy == "haproxy" else None
         self._observer = Observer(self.engines)
         self._executor = Executor(
@@ -91,7 +100,7 @@ class Worker:
             bookkeeper=Bookkeeper(random.random, probing=True),
             clock=utc_now,
             new_uuid=lambda: str(uuid.uuid4()),
-            hooks=Hooks(purged=self._forget_logs),
+            hooks=Hooks(purged=self._forget_logs, route_faults=self._route_watch.faults),
             verdicts=self._prober.verdicts,
         )
         lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)
@@ -191,6 +200,7 @@ class Worker:
             tick_seconds=settings.tick_seconds,
             drain_seconds=settings.drain_seconds,
             may_act=lambda: self._leadership.may_act(),
+            watch=self._route_watch,
         )
 
     def _unroute(self, job: Job) -> None:

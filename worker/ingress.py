@@ -16,6 +16,7 @@ from orchestrator.ingress.runtime import ProxyError
 from orchestrator.jobs import Job
 from orchestrator.store.database import session_scope
 from orchestrator.store.route_reads import routed_services
+from worker.route_watch import RouteWatch
 
 log = logging.getLogger("skylark.ingress")
 
@@ -39,6 +40,7 @@ class Ingress:
         tick_seconds: float,
         drain_seconds: float,
         may_act: Callable[[], bool],
+        watch: RouteWatch | None = None,
     ) -> None:
         self._proxy = proxy
         self._sessions = sessions
@@ -46,6 +48,7 @@ class Ingress:
         self._tick_seconds = tick_seconds
         self._drain_seconds = drain_seconds
         self._may_act = may_act
+        self._watch = watch
         self._changed = threading.Condition()
         self._asked = 0  # every request is a ticket; an application serves all tickets drawn before it began
         self._served = 0
@@ -121,6 +124,8 @@ class Ingress:
         with self._changed:
             self._leaving = frozenset(ref[1] for ref in applied.leaving)
         self._tell(table, applied)
+        if self._watch is not None and self._watch.look(table, applied):
+            self.request()
         return _AGAIN_SECONDS if applied.leaving else self._tick_seconds
 
     def _tell_fault(self, fault: str) -> None:

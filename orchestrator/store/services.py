@@ -16,12 +16,10 @@ from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
 from orchestrator.store.domains import claim, lock_domains, move
 from orchestrator.store.events import Events
+from orchestrator.store.ports import allocate_ports
 from orchestrator.store.records import ServiceRecord, to_service
 from orchestrator.store.revisions import add_revision_like, forget_old_revisions
-from orchestrator.store.schema import PortRow, RevisionRow, ServiceRow, SlotRow
-
-PORT_TRIES = 200
-ALLOCATED_ENDPOINTS = ("tcp-endpoint", "internal-endpoint")  # http is always 80, direct belongs to each instance
+from orchestrator.store.schema import RevisionRow, ServiceRow, SlotRow
 
 
 class NameTaken(Exception):
@@ -47,10 +45,6 @@ class Stale(Exception):
 
 class NoRevision(Exception):
     """There is no such revision to run again; the message says why."""
-
-
-class NoPortLeft(Exception):
-    """No free service port was found."""
 
 
 # what a revision is made of; the rest of a spec is not part of it
@@ -126,7 +120,7 @@ class ServiceStore:
             except IntegrityError as error:  # on PostgreSQL another create may win between the look and the insert
                 raise NameTaken(name) from error
             self._add_revision(row, spec, now, "created")
-            self._allocate_ports(row, spec, choose_port)
+            allocate_ports(self._session, row.uuid, spec.instance_ports, choose_port)
             self._event(row, now, "created", f"created by {created_by}", {"image": spec.image_ref})
             move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
@@ -159,7 +153,7 @@ class ServiceStore:
             change = compare(ServiceSpec.model_validate(row.spec), spec)
             if change.fields or recheck_image:
                 self._apply(row, spec, change, now=now, recheck_image=recheck_image, reason=reason)
-                self._allocate_ports(row, spec, choose_port)
+                allocate_ports(self._session, row.uuid, spec.instance_ports, choose_port)
             move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
 
@@ -327,33 +321,6 @@ class ServiceStore:
         )
         self._session.flush()
         forget_old_revisions(self._session, row)
-
-    def _allocate_ports(self, row: ServiceRow, spec: ServiceSpec, choose_port: Callable[[], int]) -> None:
-        """A service port for every endpoint that needs one and has none; given ones stay while the service lives."""
-        given = select(PortRow.container_port, PortRow.endpoint_type).where(PortRow.service_uuid == row.uuid)
-        has = {(container_port, kind) for container_port, kind in self._session.execute(given)}
-        for port in spec.instance_ports:
-            endpoint = (port.container_port, port.endpoint_type)
-            if port.endpoint_type in ALLOCATED_ENDPOINTS and endpoint not in has:
-                self._take_port(row.uuid, *endpoint, choose_port)
-                has.add(endpoint)
-
-    def _take_port(self, uuid: str, container_port: int, kind: str, choose_port: Callable[[], int]) -> None:
-        for _ in range(PORT_TRIES):
-            proposed = choose_port()
-            if self._session.scalar(select(PortRow.service_port).where(PortRow.service_port == proposed)) is not None:
-                continue
-            try:
-                with self._session.begin_nested():  # another transaction may take it between the look and the insert
-                    self._session.add(
-                        PortRow(
-                            service_port=proposed, service_uuid=uuid, container_port=container_port, endpoint_type=kind
-                        )
-                    )
-                return
-            except IntegrityError:
-                continue
-        raise NoPortLeft(f"no free service port found in {PORT_TRIES} tries")
 
     def _event(self, row: ServiceRow, now: datetime, kind: str, reason: str, data: dict[str, Any]) -> None:
         Events(self._session).add(

@@ -178,9 +178,9 @@ def test_log_trouble_is_503(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_port_left_is_507(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
-        raise services.NoPortLeft("no free service port found")
+        raise ports.NoPortLeft("no free service port found")
 
-    monkeypatch.setattr(services.ServiceStore, "_take_port", full)
+    monkeypatch.setattr(ports, "_take_port", full)
     response = api.client.post("/v1/services/ns", json=BODY | {"instance_ports": [{"container_port": 22}]})
 
     assert (response.status_code, error_of(response)["code"]) == (507, "no_capacity")

@@ -256,6 +256,21 @@ def test_custom_domain_moves_between_services_without_a_gap(skylark: Skylark, im
     assert skylark.api.event("green", "domain_moved")["data"]["to"] == "madams/blue"
 
 
+def test_service_whose_default_domain_another_one_has_is_told(skylark: Skylark, images: Images) -> None:
+    skylark.api.create("twin-a", f"{images['web']}:v1", instance_ports=WEB_PORTS)
+    skylark.api.running("twin-a", 1)
+    body = skylark.api.service("twin-a") | {"service_name": "twin", "target_state": "STOPPED"}
+    kept = {"service_name", "image_name", "image_tag", "instance_size", "scaling_mode", "target_state"}
+    fields = {key: value for key, value in body.items() if key in kept}
+    fields |= {"target_num_instances": 1, "instance_ports": WEB_PORTS}
+    assert skylark.api.call("POST", "/v1/services/a-madams/", json=fields).status_code == 201
+
+    def told() -> str:
+        return str(skylark.api.call("GET", "/v1/services/a-madams/twin/").json()["status_reason"])
+
+    eventually(lambda: "no route for host twin-a-madams.skylark.local: it belongs to service madams/twin-a" in told())
+
+
 def test_tcp_endpoint_reaches_the_instances_on_its_service_port(skylark: Skylark, images: Images) -> None:
     ports = [{"container_port": 80, "endpoint_type": "tcp-endpoint"}]
     skylark.api.create("plain", f"{images['web']}:v1", target_num_instances=2, instance_ports=ports)

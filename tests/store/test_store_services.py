@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.store.database import session_scope
 from orchestrator.store.events import Events
+from orchestrator.store.ports import NoPortLeft
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import ServiceRecord
 from orchestrator.store.schema import RevisionRow, ServiceRow, SlotRow
-from orchestrator.store.services import Gone, NameTaken, NoPortLeft, ServiceStore, Stale
+from orchestrator.store.services import Gone, NameTaken, ServiceStore, Stale
 from tests.store.samples import NOW, a_spec, counting, create, endpoint, later, replace
 
 Sessions = sessionmaker[Session]
