@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.models import ErrorAnswer
 from orchestrator.logs.store import LogStoreError
-from orchestrator.store import reads, services
+from orchestrator.store import ports, reads, services
 from tests.api.conftest import Api
 
 BODY = {"service_name": "web", "image_name": "a"}
