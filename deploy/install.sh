@@ -3,7 +3,7 @@
 # Usage: deploy/install.sh python|engine|tests|bench ...
 #   python  a Python of at least 3.11 that can make virtual environments
 #   engine  the Docker engine (unless one is there or already answers), and HAProxy for the traffic
-#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab
+#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh
 #   bench   docker-compose, the measure of comparison
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -65,6 +65,7 @@ tests() {
     has losetup || missing+=(mount)
     has debootstrap || missing+=(debootstrap)
     has ab || missing+=(apache2-utils)
+    has ssh || missing+=(openssh-client)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     install "${missing[@]}"
 }
