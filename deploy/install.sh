@@ -4,7 +4,7 @@
 #   python  a Python of at least 3.11 that can make virtual environments
 #   engine  the Docker engine (unless one is there or already answers), and HAProxy for the traffic
 #   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh
-#   bench   docker-compose, the measure of comparison
+#   bench   what is measured beside it: docker-compose, wrk; nginx and Caddy are only unpacked (build/bench), not installed
 set -euo pipefail
 cd "$(dirname "$0")"
 export DEBIAN_FRONTEND=noninteractive
@@ -71,7 +71,25 @@ tests() {
 }
 
 bench() {
-    has docker-compose || install docker-compose
+    local missing=()
+    has docker-compose || missing+=(docker-compose)
+    has wrk || missing+=(wrk)
+    install "${missing[@]}"
+    unpack nginx
+    unpack caddy
+}
+
+# Installed, these would take port 80 and start at boot.
+unpack() {
+    local folder=../build/bench package
+    has "$1" || [ -x "$folder/usr/sbin/$1" ] || [ -x "$folder/usr/bin/$1" ] || {
+        say "unpacking $1 into build/bench"
+        package=$(mktemp -d)
+        (cd "$package" && apt-get download -qq "$1" >/dev/null 2>&1) || fail "apt-get could not download: $1"
+        mkdir -p "$folder"
+        dpkg -x "$package"/*.deb "$folder"
+        rm -r "$package"
+    }
 }
 
 (($#)) || fail "say what to install: python engine tests bench"
