@@ -17,6 +17,7 @@ from orchestrator.logs.store import LogStoreError
 from orchestrator.spec import SpecError
 from orchestrator.spec_text import shown
 from orchestrator.store.domains import DomainTaken
+from orchestrator.store.links import LinkedFrom
 from orchestrator.store.ports import NoPortLeft
 from orchestrator.store.services import Gone, NameTaken, NoRevision
 
@@ -84,6 +85,7 @@ def install(app: OpenAPI) -> None:
     app.register_error_handler(SpecError, _spec_error)
     app.register_error_handler(NameTaken, lambda error: refusal(ApiError(409, str(error), code="name_taken")))
     app.register_error_handler(DomainTaken, _domain_taken)
+    app.register_error_handler(LinkedFrom, lambda error: refusal(ApiError(409, str(error), code="linked")))
     app.register_error_handler(Gone, lambda error: refusal(ApiError(404, "the service was deleted meanwhile")))
     app.register_error_handler(NoRevision, lambda error: refusal(ApiError(409, str(error), code="no_revision")))
     app.register_error_handler(NoPortLeft, lambda error: refusal(ApiError(507, str(error))))

@@ -9,6 +9,7 @@ from api.context import Context
 from api.errors import ApiError, not_found
 from api.wire import ServiceView
 from orchestrator.spec_text import DNS_LABEL, LABEL_RULE, shown
+from orchestrator.store.links import Links, links_in
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import ServiceRecord
 
@@ -29,12 +30,16 @@ def get_service(ctx: Context, namespace: str, name: str) -> ServiceRecord:
 
 
 def views(ctx: Context, records: Sequence[ServiceRecord]) -> list[ServiceView]:
-    """The records with their instances, ports and volumes; three queries however many."""
+    """The records with their instances, ports, volumes and links; four queries however many."""
     reads, uuids = Reads(ctx.session()), [record.uuid for record in records]
     if not uuids:
         return []
     instances, ports, volumes = reads.instances(uuids), reads.ports(uuids), reads.volumes(uuids)
-    return [ServiceView(r, instances[r.uuid], ports[r.uuid], volumes[r.uuid]) for r in records]
+    links = links_in(ctx.session(), {record.namespace for record in records})
+    return [
+        ServiceView(r, instances[r.uuid], ports[r.uuid], volumes[r.uuid], links.get((r.namespace, r.name), Links()))
+        for r in records
+    ]
 
 
 def is_label(text: str) -> bool:

@@ -72,9 +72,10 @@ class RollbackQuery(BaseModel):
 
 
 class DeleteQuery(BaseModel):
-    """What becomes of the volumes."""
+    """What becomes of the volumes, and of those that link to it."""
 
     delete_volumes: Flag = Field(None, description="remove the volumes too; else they are kept as orphans")
+    force: Flag = Field(None, description="delete it also when others link to it")
 
 
 class PageQuery(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from orchestrator import endpoints
 from orchestrator.settings import Settings
 from orchestrator.spec_maps import OWN_VARIABLE
 from orchestrator.state import Health, Phase
+from orchestrator.store.links import Links
 from orchestrator.store.records import InstanceRecord, PortRecord, ServiceRecord, VolumeRecord
 
 Json = dict[str, Any]
@@ -28,6 +29,7 @@ class ServiceView:
     instances: tuple[InstanceRecord, ...] = ()
     ports: tuple[PortRecord, ...] = ()
     volumes: tuple[VolumeRecord, ...] = ()
+    links: Links = field(default_factory=Links)
 
 
 def timestamp(value: datetime | None) -> str | None:
@@ -61,7 +63,7 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
         "created_by": record.created_by,
         "autoscaling_config": dump(config.model_dump(mode="json")) if config else "{}",
         "instance_ports": service_ports(view, settings) or {},
-        "linked_to": "{}",
+        "linked_to": dump(spec.linked_to_apps),
         "run_command": spec.run_command,
         "custom_domain_name": spec.custom_domain_name,
         "deployment_preference": dump(spec.deployment_preference),
@@ -69,11 +71,11 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
         "image_name": spec.image_name,
         "image_tag": spec.image_tag,
         "instance_size": spec.instance_size,
-        "linked_from_apps": "{}",
+        "linked_from_apps": dump(view.links.linked_from),
         "target_num_instances": target_count(record),
         "last_autoscaled_at": timestamp(record.last_autoscaled_at),
         "current_num_instances": len(running),
-        "linked_from": "{}",
+        "linked_from": dump(view.links.linked_from),
         "staged_num_instances": sum(instance.phase in _STAGED for instance in shown),
         "started_num_instances": sum(_ready(instance) for instance in running),
         "instances": [instance_json(record, instance, settings) for instance in shown],
@@ -83,7 +85,7 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
         "default_domain_name": domain,
         "resource_uri": f"/api/v1/apps/{record.name}",
         "current_status": record.current_status,
-        "status_reason": record.status_reason,
+        "status_reason": _reason(view),
         "application": spec.application,
         "app_name": record.name,
         "entrypoint": spec.entrypoint,
@@ -95,6 +97,14 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
         "observed_generation": record.observed_generation,
         "revision": record.revision,
     }
+
+
+def _reason(view: ServiceView) -> str:
+    """Why the status is as it is; of a running service also which of its links lead nowhere now."""
+    told = [view.record.status_reason] if view.record.status_reason else []
+    if view.record.current_status == "Running":
+        told += [f"linked service {name} is not running" for name in view.links.not_running]
+    return "; ".join(told)
 
 
 def _ready(instance: InstanceRecord) -> bool:

@@ -62,10 +62,10 @@ def set_target_state(ctx: Context, namespace: str, name: str, state: str) -> Ser
     return _replace(ctx, namespace, name, change, reason="start" if state == "STARTED" else "stop")[0]
 
 
-def delete_service(ctx: Context, namespace: str, name: str, *, delete_volumes: bool) -> None:
-    """Delete it; the name is free at once. Raises ApiError, Gone."""
+def delete_service(ctx: Context, namespace: str, name: str, *, delete_volumes: bool, force: bool) -> None:
+    """Delete it; the name is free at once. Raises ApiError, Gone, and LinkedFrom without `force`."""
     record = get_service(ctx, namespace, name)
-    ServiceStore(ctx.session()).delete(record.uuid, delete_volumes=delete_volumes, now=ctx.now())
+    ServiceStore(ctx.session()).delete(record.uuid, delete_volumes=delete_volumes, now=ctx.now(), force=force)
     ctx.wake(record.uuid)
 
 

@@ -53,6 +53,7 @@ engine() {
         has iptables || missing+=(iptables)
     fi
     has haproxy || missing+=(haproxy)
+    has ip || missing+=(iproute2)
     install "${missing[@]}"
 }
 

@@ -110,6 +110,11 @@ class Bookkeeper:
             image = job.config.image_id if job.config else ""
             writes.event("image_lost", f"the engine has no {image[:19]} any more", service=service, image=image)
             return
+        if outcome.error.fault is Fault.SUBNET_TAKEN and job.network is not None:
+            writes.close_instance(job.instance_uuid, reason=outcome.error.message, finished_at=now)
+            writes.give_up_subnet(job.network.subnet)
+            writes.event("subnet_given_up", outcome.error.message, service=service, subnet=job.network.subnet)
+            return
         row = session.get(SlotRow, (job.service_uuid, slot))
         retry, fault = self._after(Retry(row.failures if row else 0), outcome.error, now)
         writes.close_instance(job.instance_uuid, reason=retry.reason, finished_at=now)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.actions import Action, Launch, Pull, ReleaseVolumes, Resume
+from orchestrator.addresses import Place
 from orchestrator.engine.base import Engine, RegistryAuth, VolumeConfig
-from orchestrator.engine.container_config import container_config, volume_configs
+from orchestrator.engine.container_config import container_config, network_config, volume_configs
 from orchestrator.jobs import Job, pull_key
 from orchestrator.planner import target_revision
 from orchestrator.settings import Settings
@@ -33,8 +34,10 @@ class JobMaker:
         spec: ServiceSpec | None,
         engine: Engine,
         link_variables: Mapping[str, str],
+        place: Place | None = None,
     ) -> Job:
-        """`spec` is that of the revision the action launches, else the service's own; `link_variables` of its links.
+        """`spec` is that of the revision the action launches, else the service's own; `link_variables` of its links;
+        `place`: where on its namespace's network.
 
         Only a launch can't do without its spec: what can't be read must still be ended.
         """
@@ -64,7 +67,7 @@ class JobMaker:
             revision = target_revision(desired)
             assert revision is not None, "the planner launches only what has an image"
             assert spec is not None, "a launch needs its spec"
-            return self._launch(job, loaded, instance, spec, revision, link_variables)
+            return self._launch(job, loaded, instance, spec, revision, link_variables, place)
         return job
 
     def volumes_wanted(self, loaded: Loaded, slot: int, spec: ServiceSpec) -> Mapping[str, tuple[str, int]]:
@@ -83,6 +86,7 @@ class JobMaker:
         spec: ServiceSpec,
         revision: Revision,
         link_variables: Mapping[str, str],
+        place: Place | None,
     ) -> Job:
         settings = self.settings
         config = container_config(
@@ -102,7 +106,10 @@ class JobMaker:
             log_max_file=settings.container_log_max_file,
             stop_grace_seconds=job.grace_seconds,
             link_variables=link_variables,
+            place=place,
         )
+        network = network_config(settings.installation, loaded.desired.namespace, place.subnet) if place else None
+        job = replace(job, network=network)
         return replace(job, config=config, volumes=self._volumes(loaded, instance.slot, spec), revision=revision.number)
 
     def _volumes(self, loaded: Loaded, slot: int, spec: ServiceSpec) -> tuple[VolumeConfig, ...]:

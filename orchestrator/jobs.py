@@ -12,6 +12,7 @@ from orchestrator.engine.base import (
     ContainerConfig,
     ContainerDetail,
     Engine,
+    NetworkConfig,
     RegistryAuth,
     ResolvedImage,
     VolumeConfig,
@@ -36,6 +37,7 @@ class Job:
     image_ref: str = ""
     auth: RegistryAuth | None = None
     config: ContainerConfig | None = None
+    network: NetworkConfig | None = None
     volumes: tuple[VolumeConfig, ...] = ()
     volume_names: tuple[str, ...] = ()
     grace_seconds: int = 10

@@ -11,12 +11,14 @@ from functools import partial
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.actions import Action, Launch, Purge, Resume
+from orchestrator.addresses import Place
 from orchestrator.bookkeeper import Bookkeeper
 from orchestrator.decision import Decision, Write, decide, tell_status
+from orchestrator.endpoints import INTERNAL
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job
-from orchestrator.links import link_variables
+from orchestrator.links import link_hosts, link_variables
 from orchestrator.orphans import removal_jobs
 from orchestrator.planner import target_revision
 from orchestrator.readiness import Target, Verdict, known_verdict, target_of
@@ -25,6 +27,7 @@ from orchestrator.sight import Observer, Sight
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Instance, Phase
 from orchestrator.status import with_route_fault
+from orchestrator.store.addresses import AddressBook, Given
 from orchestrator.store.database import session_scope
 from orchestrator.store.orphans import Orphans
 from orchestrator.store.pass_writes import PassWrites
@@ -114,10 +117,11 @@ class Reconciler:
         shares = [Share("engines", self._tell_engines(sights))]
         with session_scope(self._sessions) as session:
             reads = PassReads(session)
+            book = AddressBook(session, self._job_maker.settings)
             loaded = reads.load(wanted)
             services, adopted = self._strays.adopt(reads, loaded, sights, self._region_engines, busy)
             for service in services:
-                share = self._service(reads, service, sights, busy, now, report)
+                share = self._service(reads, book, service, sights, busy, now, report)
                 share.writes[:0] = adopted.get(service.uuid, [])
                 shares.append(share)
             shares += [self._unreadable(unreadable) for unreadable in reads.unreadable]
@@ -151,6 +155,7 @@ class Reconciler:
     def _service(
         self,
         reads: PassReads,
+        book: AddressBook,
         loaded: Loaded,
         sights: dict[str, Sight],
         busy: frozenset[str],
@@ -168,7 +173,7 @@ class Reconciler:
             decision.status = with_route_fault(decision.status, route_fault)
         except Exception as error:
             return unplanned(loaded, loaded.desired.generation, describe(error), error)
-        service_jobs, faults = self._ready(reads, decision, sight) if sight else ([], [])
+        service_jobs, faults = self._ready(reads, book, decision, sight) if sight else ([], [])
         shown = internal_error(describe(faults[0])) if faults else decision.status
         if tell_status(decision, shown) and faults:
             log.error("planning failed: %s", loaded.full_name, exc_info=faults[0])
@@ -192,13 +197,15 @@ class Reconciler:
         """A service whose rows can't be read keeps what runs of it, until somebody mends it."""
         return unplanned(service, service.generation, service.error)
 
-    def _ready(self, reads: PassReads, decision: Decision, sight: Sight) -> tuple[list[Job], list[Exception]]:
+    def _ready(
+        self, reads: PassReads, book: AddressBook, decision: Decision, sight: Sight
+    ) -> tuple[list[Job], list[Exception]]:
         """The decision's actions as jobs, and the faults of those that can't be made ready: the others go on."""
         jobs: list[Job] = []
         faults: list[Exception] = []
         for action, instance in decision.actions:
             try:
-                writes, job = self._made_ready(reads, decision, action, instance, sight)
+                writes, job = self._made_ready(reads, book, decision, action, instance, sight)
             except Exception as error:
                 faults.append(error)
                 continue
@@ -207,7 +214,13 @@ class Reconciler:
         return jobs, faults
 
     def _made_ready(
-        self, reads: PassReads, decision: Decision, action: Action, instance: Instance | None, sight: Sight
+        self,
+        reads: PassReads,
+        book: AddressBook,
+        decision: Decision,
+        action: Action,
+        instance: Instance | None,
+        sight: Sight,
     ) -> tuple[list[Write], Job | None]:
         """The rows that must stand before an action, and its job (None: it concerns rows only)."""
         loaded = decision.loaded
@@ -218,6 +231,11 @@ class Reconciler:
         spec = _spec(reads, loaded.uuid, number, needed=isinstance(action, Launch | Resume))
         writes: list[Write] = []
         links: dict[str, str] = {}
+        place: Place | None = None
+        if isinstance(action, Launch | Resume) and instance is not None and spec is not None:
+            place, given = self._place(book, loaded, instance, spec)
+            writes.append(partial(PassWrites.keep_given, given=given))
+            instance = replace(instance, address=place.address)
         if isinstance(action, Launch) and instance is not None:
             revision = target_revision(loaded.desired)
             instance = replace(instance, fingerprint=(revision.fingerprint if revision else "") or "")
@@ -229,7 +247,21 @@ class Reconciler:
             if wanted:
                 need = partial(PassWrites.need_volumes, service=decision.service, region=loaded.region)
                 writes.append(partial(need, slot=action.slot, wanted=wanted))
-        return writes, self._job_maker.make(loaded, action, instance, spec, sight.engine, links)
+        return writes, self._job_maker.make(loaded, action, instance, spec, sight.engine, links, place)
+
+    def _place(self, book: AddressBook, loaded: Loaded, instance: Instance, spec: ServiceSpec) -> tuple[Place, Given]:
+        """Where a new instance lives. Its address is known before it runs, so that whom it links to lets it in."""
+        settings, namespace = self._job_maker.settings, loaded.desired.namespace
+        subnet = book.subnet(namespace)
+        address = book.instance_address(subnet, instance.uuid, instance.address)
+        if settings.proxy == "none":
+            return Place(subnet, address), Given(namespace, subnet)
+        reached = {name: f"{namespace}/{name}" for name in spec.linked_to_apps}
+        own = {loaded.full_name} if any(p.endpoint_type == INTERNAL for p in spec.instance_ports) else set()
+        given = book.link_addresses({*reached.values(), *own})
+        by_name = {name: given[key] for name, key in reached.items()}
+        hosts = link_hosts(spec.linked_to_apps, by_name, namespace, settings.base_domain)
+        return Place(subnet, address, hosts), Given(namespace, subnet, given)
 
     def _link_variables(self, reads: PassReads, loaded: Loaded, spec: ServiceSpec) -> dict[str, str]:
         links, base_domain = spec.linked_to_apps, self._job_maker.settings.base_domain

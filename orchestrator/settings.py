@@ -10,6 +10,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ class Settings:
     proxy: str = "haproxy"  # haproxy, or none: nothing is routed
     http_port: int = 8080
     drain_seconds: int = 10
+    network_pool: str = "10.208.0.0/12"  # subnets of namespaces
+    link_pool: str = "10.224.0.0/16"  # virtual addresses of linked services
     lease_seconds: float = 6.0
     log_retention_days: int = 7
     event_retention_days: int = 30
@@ -113,6 +116,9 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(
             f"SKYLARK_INSTALLATION: {installation!r} is not allowed; letters, digits, '_', '.', '-', at most 63"
         )
+    pools = [IPv4Network(plain.get(f"{name}_pool", getattr(Settings, f"{name}_pool"))) for name in ("network", "link")]
+    if pools[0].overlaps(pools[1]):
+        raise SettingsError(f"SKYLARK_LINK_POOL: {pools[1]} is not allowed; it lies in SKYLARK_NETWORK_POOL {pools[0]}")
     token = plain.pop("admin_token", "") or _kept(home / "admin_token", lambda: secrets.token_hex(20), 0o600)
     return Settings(home=home, installation=installation, admin_token=token, **plain, **file)
 
@@ -131,6 +137,8 @@ _VARIABLES: dict[str, type | tuple[str, ...]] = {
     "proxy": ("haproxy", "none"),
     "http_port": int,
     "drain_seconds": int,
+    "network_pool": IPv4Network,
+    "link_pool": IPv4Network,
     "lease_seconds": float,
     "log_retention_days": int,
     "event_retention_days": int,
@@ -153,6 +161,11 @@ def _convert(name: str, text: str, kind: type | tuple[str, ...]) -> Any:
         if text.lower() not in ("0", "1", "true", "false"):
             raise SettingsError(f"{variable}: {text!r} is not allowed; 0 or 1")
         return text.lower() in ("1", "true")
+    if kind is IPv4Network:
+        try:
+            return str(IPv4Network(text))
+        except ValueError as error:
+            raise SettingsError(f"{variable}: {text!r} is not a network such as 10.208.0.0/12: {error}") from None
     try:
         value = kind(text)
     except ValueError:

@@ -53,6 +53,9 @@ class Steps:
         assert job.config is not None, "a launch is made with its configuration"
         progress.container_id = job.container_id
         if progress.container_id is None:
+            if job.network is not None:
+                self._may()
+                job.engine.ensure_network(job.network)
             for volume in job.volumes:
                 self._may()
                 progress.volumes.append(job.engine.ensure_volume(volume))

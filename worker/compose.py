@@ -23,7 +23,7 @@ from orchestrator.engine.base import LABEL_INSTANCE, LABEL_SERVICE, Engine, Engi
 from orchestrator.engine.docker import DockerEngine
 from orchestrator.executor import Executor
 from orchestrator.ingress.haproxy import HaProxy
-from orchestrator.ingress.machine import is_free, proxy_settings
+from orchestrator.ingress.machine import claim_addresses, is_free, proxy_settings
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job, Outcome
 from orchestrator.logs.store import LogStore
@@ -144,6 +144,7 @@ class Worker:
         jobs: list[tuple[str, Callable[[], None], float]] = [
             ("tick", self._loop.request, settings.tick_seconds),
             ("lease", self._leadership.renew, settings.lease_seconds / 4),
+            ("networks", self._housekeeping.remove_empty_networks, settings.tick_seconds),
             ("volumes", self._housekeeping.measure_volumes, settings.volume_usage_seconds),
             ("retention", self._housekeeping.apply_retention, 3600.0),
         ]
@@ -200,6 +201,7 @@ class Worker:
             tick_seconds=settings.tick_seconds,
             drain_seconds=settings.drain_seconds,
             may_act=lambda: self._leadership.may_act(),
+            claim_addresses=lambda: claim_addresses(settings.link_pool),
             watch=self._route_watch,
         )
 

@@ -12,9 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.engine.base import Engine
+from orchestrator.engine.container_config import network_name
 from orchestrator.engine.errors import EngineError
 from orchestrator.logs.store import LogStore, LogStoreError
 from orchestrator.settings import Settings
+from orchestrator.store.addresses import empty_namespaces, forget_networks, forget_unused_links
 from orchestrator.store.database import session_scope
 from orchestrator.store.events import Events
 from orchestrator.store.pass_writes import PassWrites
@@ -54,6 +56,23 @@ class Housekeeping:
         with session_scope(self._sessions, write=True) as session:
             PassWrites(session, self._clock()).volumes_used(used)
 
+    def remove_empty_networks(self) -> None:
+        """Networks of namespaces without any service, and virtual addresses nobody needs; else no engine is asked."""
+        with session_scope(self._sessions) as session:
+            empty = empty_namespaces(session)
+        if not empty:
+            return
+        for engine in self._engines.values():
+            for namespace in empty:
+                try:
+                    engine.remove_network(network_name(self._settings.installation, namespace))
+                except EngineError as error:
+                    log.warning("the network of %s can't be removed, trying again: %s", namespace, error.message)
+                    empty = tuple(name for name in empty if name != namespace)
+        with session_scope(self._sessions, write=True) as session:
+            forget_networks(session, empty)
+            forget_unused_links(session)
+
     def apply_retention(self) -> None:
         """Drop log lines, events and past instances older than their days."""
         now, settings = self._clock(), self._settings
@@ -61,6 +80,8 @@ class Housekeeping:
             before_ns = time.time_ns() - settings.log_retention_days * 86_400 * 1_000_000_000
             self._log_store.purge(before_ns)
             self._forget_purged_services()
+            with session_scope(self._sessions, write=True) as session:
+                forget_unused_links(session)
         except LogStoreError as error:
             log.warning("old log lines can't be dropped: %s", error)
         try:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.ingress.haproxy import Applied, HaProxy
-from orchestrator.ingress.routes import RouteTable, route_table
+from orchestrator.ingress.routes import RouteTable, route_table, without_links
 from orchestrator.ingress.runtime import ProxyError
 from orchestrator.jobs import Job
 from orchestrator.store.database import session_scope
@@ -40,6 +40,7 @@ class Ingress:
         tick_seconds: float,
         drain_seconds: float,
         may_act: Callable[[], bool],
+        claim_addresses: Callable[[], str] = lambda: "",
         watch: RouteWatch | None = None,
     ) -> None:
         self._proxy = proxy
@@ -48,6 +49,8 @@ class Ingress:
         self._tick_seconds = tick_seconds
         self._drain_seconds = drain_seconds
         self._may_act = may_act
+        self._claim_addresses = claim_addresses
+        self._no_links = ""  # why links carry no traffic
         self._watch = watch
         self._changed = threading.Condition()
         self._asked = 0  # every request is a ticket; an application serves all tickets drawn before it began
@@ -110,7 +113,7 @@ class Ingress:
         try:
             with session_scope(self._sessions) as session:
                 table = route_table(routed_services(session, self._base_domain))
-            applied = self._proxy.apply(table)
+            applied = self._proxy.apply(self._possible(table))
         except (ProxyError, OSError) as error:
             self._tell_fault(str(error))
             return _AGAIN_SECONDS
@@ -127,6 +130,19 @@ class Ingress:
         if self._watch is not None and self._watch.look(table, applied):
             self.request()
         return _AGAIN_SECONDS if applied.leaving else self._tick_seconds
+
+    def _possible(self, table: RouteTable) -> RouteTable:
+        """The table, without the virtual addresses where the host can't have them."""
+        if not any(route.address for route in table.tcp):
+            return table
+        fault = self._claim_addresses()
+        if fault != self._no_links:
+            if fault:
+                log.error("links carry no traffic, all else works: %s", fault)
+            else:
+                log.info("links carry traffic again")
+            self._no_links = fault
+        return without_links(table) if fault else table
 
     def _tell_fault(self, fault: str) -> None:
         now = time.monotonic()
@@ -146,9 +162,10 @@ class Ingress:
                 "seconds": round(applied.seconds, 4),
             }
             log.info("routes applied", extra={"fields": fields})
-        told = (dict(applied.refused), applied.port_conflicts, table.clashes)
+        in_use = [*applied.port_conflicts, *applied.link_conflicts]
+        told = (dict(applied.refused), in_use, table.clashes)
         if told != self._told and any(told):
             clashes = [f"{c.claim} of {c.service_uuid}" for c in table.clashes]
-            missing = {"refused": told[0], "ports_in_use": list(applied.port_conflicts), "clashes": clashes}
+            missing = {"refused": told[0], "ports_in_use": in_use, "clashes": clashes}
             log.warning("some routes could not be made", extra={"fields": missing})
         self._told = told

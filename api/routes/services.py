@@ -112,10 +112,11 @@ def restart(path: ServicePath) -> Response:
     return written(_shown(ctx, record), 200)
 
 
-@blueprint.delete("/<string:namespace>/<string:name>", responses={204: None})
+@blueprint.delete("/<string:namespace>/<string:name>", responses={204: None, 409: ErrorAnswer})
 def delete(path: ServicePath, query: DeleteQuery) -> Response:
     """Delete a service; its volumes are kept as orphans unless `delete_volumes` is given. The body is ignored."""
-    writes.delete_service(context(), path.namespace, path.name, delete_volumes=bool(query.delete_volumes))
+    volumes, force = bool(query.delete_volumes), bool(query.force)
+    writes.delete_service(context(), path.namespace, path.name, delete_volumes=volumes, force=force)
     return empty()
 
 

@@ -14,6 +14,7 @@ LABEL_INSTANCE = "skylark.instance"  # instance uuid
 LABEL_SLOT = "skylark.slot"  # "0", "1", ...
 LABEL_REVISION = "skylark.revision"  # the revision's fingerprint
 LABEL_VOLUME_PATH = "skylark.volume_path"
+LABEL_NAMESPACE = "skylark.namespace"  # on networks
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,18 @@ class ContainerConfig:
     log_options: Mapping[str, str] = field(default_factory=dict)
     hostname: str = ""
     network: str = "bridge"
+    address: str = ""  # IP address on that network; "": the engine's choice
+    extra_hosts: Mapping[str, str] = field(default_factory=dict)  # host name -> address, beside what DNS says
     stop_grace_seconds: int = 10
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A bridge network to have, whose containers reach the outside and not one another."""
+
+    name: str
+    labels: Mapping[str, str]
+    subnet: str  # 10.210.4.0/22; its first address is the gateway
 
 
 @dataclass(frozen=True)
@@ -167,6 +179,12 @@ class Engine(Protocol):
 
     def remove_container(self, container_id: str) -> None:
         """Forced removal, keeping named volumes. Removing a missing one is no error."""
+
+    def ensure_network(self, config: NetworkConfig) -> None:
+        """Create the network unless it is there (one call, or two). SUBNET_TAKEN when another has its addresses."""
+
+    def remove_network(self, name: str) -> None:
+        """Remove it when it is ours (two calls). Missing is no error; CONFLICT while a container is on it."""
 
     def ensure_volume(self, config: VolumeConfig) -> VolumeFact:
         """Create the volume unless it is there; answer whether its size is enforced."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from orchestrator.addresses import Place
 from orchestrator.endpoints import default_domain_name, exposed_ports, published_ports
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
     LABEL_INSTANCE,
+    LABEL_NAMESPACE,
     LABEL_REVISION,
     LABEL_SERVICE,
     LABEL_SERVICE_NAME,
@@ -16,6 +18,7 @@ from orchestrator.engine.base import (
     LABEL_VOLUME_PATH,
     ContainerConfig,
     Mount,
+    NetworkConfig,
     PortBinding,
     VolumeConfig,
 )
@@ -29,6 +32,17 @@ ENGINE_CHOICE = 0  # as host port: the engine takes a free one
 def container_name(instance_uuid: str) -> str:
     """Names are unique on an engine, so a second create of one instance is refused."""
     return f"skylark-{instance_uuid}"
+
+
+def network_name(installation: str, namespace: str) -> str:
+    """`skylark-1a2b`, `madams` -> `skylark-1a2b-madams`."""
+    return f"{installation}-{namespace}"
+
+
+def network_config(installation: str, namespace: str, subnet: str) -> NetworkConfig:
+    """The network of a namespace."""
+    labels = {LABEL_INSTALLATION: installation, LABEL_NAMESPACE: namespace}
+    return NetworkConfig(network_name(installation, namespace), labels, subnet)
 
 
 def volume_name(installation: str, service_uuid: str, slot: int, path: str) -> str:
@@ -54,10 +68,12 @@ def container_config(
     log_max_file: int = 3,
     stop_grace_seconds: int = 10,
     link_variables: Mapping[str, str] | None = None,
+    place: Place | None = None,
 ) -> ContainerConfig:
     """The container of one instance. `base_domain`: where the default domain names of services end.
 
-    Of its ports only the direct-endpoints are published, each on a host port of the engine's choice.
+    Of its ports only the direct-endpoints are published, each on a host port of the engine's choice. `place`: where on
+    the namespace's network; None: the engine's own bridge.
     """
     published = set(published_ports(spec.instance_ports))
     return ContainerConfig(
@@ -91,6 +107,9 @@ def container_config(
         log_driver=log_driver,
         log_options={"max-size": log_max_size, "max-file": str(log_max_file)},
         hostname=hostname(spec.service_name, slot),
+        network=network_name(installation, namespace) if place else "bridge",
+        address=place.address if place else "",
+        extra_hosts=place.hosts if place else {},
         stop_grace_seconds=stop_grace_seconds,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from orchestrator.engine.base import (
     ContainerFact,
     EngineEvent,
     LogLine,
+    NetworkConfig,
     RegistryAuth,
     ResolvedImage,
     VolumeConfig,
@@ -31,6 +33,8 @@ from orchestrator.engine.docker_wire import (
     create_request,
     engine_event,
     json_lines,
+    network_request,
+    network_subnet,
     registry_host,
     split_reference,
     with_quota,
@@ -60,6 +64,7 @@ class DockerEngine:
     ) -> None:
         self.url = url
         self.installation = installation
+        self._making_network = threading.Lock()
         self._connection = Connection(url, timeout_seconds, pool_size)
         self._faults, self._api = self._connection.faults, self._connection.api
         self._loops = LoopVolumes(loop_folder) if loop_folder and self._connection.local else None
@@ -127,6 +132,55 @@ class DockerEngine:
     def remove_container(self, container_id: str) -> None:
         with self._forgiving(Fault.NOT_FOUND), self._faults():
             self._api().remove_container(container_id, v=False, force=True)
+
+    def ensure_network(self, config: NetworkConfig) -> None:
+        """Several threads may ask at once: whoever comes second finds what the first has made."""
+        if self._has_network(config):
+            return
+        request = network_request(config)
+        request["labels"][LABEL_INSTALLATION] = self.installation
+        try:
+            with self._making_network, self._faults():
+                if not self._has_network(config):
+                    self._api().create_network(**request)
+        except EngineError as error:
+            if "overlap" in error.message.lower():
+                raise EngineError(
+                    Fault.SUBNET_TAKEN, f"network {config.name}, {config.subnet}: {error.message}"
+                ) from error
+            raise
+
+    def _has_network(self, config: NetworkConfig) -> bool:
+        found = self._find_network(config.name)
+        if found is None:
+            return False
+        if (found.get("Labels") or {}).get(LABEL_INSTALLATION) != self.installation:
+            raise EngineError(Fault.INVALID, f"network {config.name} exists and is not of this installation")
+        if network_subnet(found) != config.subnet:
+            told = f"network {config.name} has {network_subnet(found)}, not {config.subnet}"
+            raise EngineError(Fault.INVALID, f"{told}: remove it, to have it made anew")
+        return True
+
+    def _find_network(self, name: str) -> Mapping[str, Any] | None:
+        try:
+            with self._faults():
+                return self._api().inspect_network(name)
+        except EngineError as error:
+            if error.fault is Fault.NOT_FOUND:
+                return None
+            raise
+
+    def remove_network(self, name: str) -> None:
+        found = self._find_network(name)
+        if found is None or (found.get("Labels") or {}).get(LABEL_INSTALLATION) != self.installation:
+            return
+        try:
+            with self._forgiving(Fault.NOT_FOUND), self._faults():
+                self._api().remove_network(found["Id"])
+        except EngineError as error:
+            if "active endpoints" in error.message:
+                raise EngineError(Fault.CONFLICT, error.message) from error
+            raise
 
     def ensure_volume(self, config: VolumeConfig) -> VolumeFact:
         """One call for plain; two for quota and loop. An existing volume keeps the mode it was made with."""

@@ -8,7 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from orchestrator.engine.base import ContainerConfig, ContainerDetail, ContainerFact, EngineEvent, PortBinding
+from orchestrator.engine.base import (
+    ContainerConfig,
+    ContainerDetail,
+    ContainerFact,
+    EngineEvent,
+    NetworkConfig,
+    PortBinding,
+)
 from orchestrator.engine.errors import EngineError, Fault
 
 # Nothing but these of the kernel's privileges: with fewer, sshd and nginx do not start (tried one by one)
@@ -95,7 +102,7 @@ def engine_event(answer: Mapping[str, Any]) -> EngineEvent:
 def create_request(config: ContainerConfig) -> dict[str, Any]:
     """The body of the create call."""
     published = {_port(port): [_binding(port)] for port in config.ports if port.host_port is not None}
-    return {
+    request: dict[str, Any] = {
         "Image": config.image_id,
         "Hostname": config.hostname,
         "Env": [f"{name}={value}" for name, value in config.environment.items()],
@@ -117,11 +124,33 @@ def create_request(config: ContainerConfig) -> dict[str, Any]:
             "RestartPolicy": {"Name": "no"},
             "NetworkMode": config.network,
             "PortBindings": published,
+            "ExtraHosts": [f"{name}:{address}" for name, address in config.extra_hosts.items()],
             "Mounts": [
                 {"Type": "volume", "Source": mount.volume_name, "Target": mount.path} for mount in config.mounts
             ],
         },
     }
+    if config.address:
+        endpoint = {"IPAMConfig": {"IPv4Address": config.address}}
+        request["NetworkingConfig"] = {"EndpointsConfig": {config.network: endpoint}}
+    return request
+
+
+def network_request(config: NetworkConfig) -> dict[str, Any]:
+    """The call that makes a network, as the SDK's arguments. `enable_icc`: its containers can't reach one another."""
+    return {
+        "name": config.name,
+        "check_duplicate": True,
+        "driver": "bridge",
+        "ipam": {"Driver": "default", "Config": [{"Subnet": config.subnet}]},
+        "options": {"com.docker.network.bridge.enable_icc": "false"},
+        "labels": dict(config.labels),
+    }
+
+
+def network_subnet(answer: Mapping[str, Any]) -> str:
+    """The subnet of an inspected network."""
+    return next((c.get("Subnet") or "" for c in (answer.get("IPAM") or {}).get("Config") or ()), "")
 
 
 def with_quota(request: dict[str, Any], cpus: float) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Fault(StrEnum):
     REGISTRY_UNREACHABLE = "registry_unreachable"  # the host is there in name, the registry does not answer
     REGISTRY_UNKNOWN_HOST = "registry_unknown_host"
     PORT_IN_USE = "port_in_use"
+    SUBNET_TAKEN = "subnet_taken"  # another network of the engine has these addresses
     NO_SPACE = "no_space"
     BAD_COMMAND = "bad_command"  # executable not found or not permitted in the image
     INVALID = "invalid"  # the engine refuses the request as it stands
@@ -32,6 +33,7 @@ _TRANSIENT = {
     Fault.IMAGE_MISSING,
     Fault.REGISTRY_UNREACHABLE,
     Fault.PORT_IN_USE,
+    Fault.SUBNET_TAKEN,
     Fault.NO_SPACE,
 }
 

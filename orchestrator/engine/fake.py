@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
@@ -16,6 +17,7 @@ from orchestrator.engine.base import (
     ContainerFact,
     EngineEvent,
     LogLine,
+    NetworkConfig,
     RegistryAuth,
     ResolvedImage,
     VolumeConfig,
@@ -129,6 +131,8 @@ class FakeEngine:
                 raise EngineError(Fault.IMAGE_MISSING, f"No such image: {config.image_id}")
             if any(c.config.name == config.name for c in self.world.containers.values()):
                 raise EngineError(Fault.CONFLICT, f'Conflict. The container name "/{config.name}" is already in use')
+            if config.network != "bridge" and config.network not in self.world.networks:
+                raise EngineError(Fault.NOT_FOUND, f"network {config.network} not found")
             labels = {**config.labels, LABEL_INSTALLATION: self.installation}
             for mount in config.mounts:  # as Docker does, silently and without labels
                 bare = VolumeConfig(mount.volume_name, {}, 0)
@@ -148,7 +152,9 @@ class FakeEngine:
             container.ports = tuple(self._publish(container))
             container.state, container.exit_code = "running", None
             container.started_at, container.finished_at = self._time(), None
-            container.address = f"172.17.{self.world.number() // 250}.{self.world.number() % 250 + 2}"
+            container.address = (
+                container.config.address or f"172.17.{self.world.number() // 250}.{self.world.number() % 250 + 2}"
+            )
             self._tell("start", container)
             if container.image.health != "none":
                 self.set_health(container_id, container.image.health)
@@ -177,6 +183,27 @@ class FakeEngine:
                 if container.state in ("running", "paused"):
                     self._end(container, KILLED)
                 self._destroy(container)
+
+    def ensure_network(self, config: NetworkConfig) -> None:
+        self._called("ensure_network")
+        networks = self.world.networks
+        with self.world.lock:
+            labels = {**config.labels, LABEL_INSTALLATION: self.installation}
+            wanted, others = replace(config, labels=labels), [n for n in networks.values() if n.name != config.name]
+            if any(ip_network(config.subnet).overlaps(ip_network(other.subnet)) for other in others):
+                raise EngineError(Fault.SUBNET_TAKEN, "Pool overlaps with other one on this address space")
+            if not self._ours(networks.setdefault(config.name, wanted).labels):
+                raise EngineError(Fault.INVALID, f"network {config.name} exists and is not of this installation")
+
+    def remove_network(self, name: str) -> None:
+        self._called("remove_network")
+        with self.world.lock:
+            found = self.world.networks.get(name)
+            if found is None or not self._ours(found.labels):
+                return
+            if any(c.config.network == name and c.state == "running" for c in self.world.containers.values()):
+                raise EngineError(Fault.CONFLICT, f"network {name} has active endpoints")
+            del self.world.networks[name]
 
     def ensure_volume(self, config: VolumeConfig) -> VolumeFact:
         self._called("ensure_volume")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orchestrator.engine.base import ContainerConfig, EngineEvent, LogLine, RegistryAuth, VolumeConfig
+from orchestrator.engine.base import ContainerConfig, EngineEvent, LogLine, NetworkConfig, RegistryAuth, VolumeConfig
 from orchestrator.engine.docker_wire import split_reference
 from orchestrator.engine.errors import Fault
 
@@ -72,6 +72,7 @@ class FakeWorld:
         self.images: dict[str, FakeImage] = {}  # by id: those the engine has
         self.containers: dict[str, FakeContainer] = {}
         self.volumes: dict[str, FakeVolume] = {}
+        self.networks: dict[str, NetworkConfig] = {}
         self.listeners: list[tuple[str, queue.SimpleQueue[EngineEvent | None]]] = []
         self.history: deque[tuple[str, EngineEvent]] = deque(maxlen=256)
         self.now: Callable[[], float] = _clock()

@@ -12,10 +12,10 @@ from orchestrator.ingress.render import (
     ProxySettings,
     Rendered,
     render,
-    tcp_frontend_port,
+    tcp_listener,
     without_frontends,
 )
-from orchestrator.ingress.routes import RouteTable
+from orchestrator.ingress.routes import Listener, RouteTable
 
 
 class ProxyFiles:
@@ -38,14 +38,14 @@ class ProxyFiles:
         if not config.exists() or not frame <= set(config.read_text().splitlines()):
             self.write(empty)
 
-    def tcp_ports(self) -> list[int]:
-        """The service ports of the kept configuration."""
+    def listeners(self) -> list[Listener]:
+        """What the kept configuration's TCP routes listen on."""
         names = re.findall(r"(?m)^frontend (\S+)", self.config())
-        return [port for port in map(tcp_frontend_port, names) if port is not None]
+        return [listener for listener in map(tcp_listener, names) if listener is not None]
 
-    def leave_out(self, ports: Iterable[int]) -> None:
-        """Take these service ports out of the kept configuration."""
-        self.write_config(without_frontends(self.config(), ports))
+    def leave_out(self, listeners: Iterable[Listener]) -> None:
+        """Take these TCP routes out of the kept configuration."""
+        self.write_config(without_frontends(self.config(), listeners))
 
     def config(self) -> str:
         """The kept configuration's text."""

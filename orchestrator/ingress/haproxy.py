@@ -16,8 +16,8 @@ from orchestrator.ingress.files import ProxyFiles
 from orchestrator.ingress.live import LiveServer, ServerRef, StatRow
 from orchestrator.ingress.machine import find_haproxy, is_free
 from orchestrator.ingress.process import Master
-from orchestrator.ingress.render import ProxySettings, lists_of, maps_of, tcp_frontend_port
-from orchestrator.ingress.routes import Backend, RouteTable, without
+from orchestrator.ingress.render import ProxySettings, lists_of, maps_of, tcp_listener
+from orchestrator.ingress.routes import Backend, Listener, RouteTable, without
 from orchestrator.ingress.runtime import ProxyError, ProxyRefused
 
 log = logging.getLogger("skylark.ingress")
@@ -32,8 +32,9 @@ How = Literal["nothing", "runtime", "reload", "start"]  # start: HAProxy was not
 class Applied:
     """What it took to bring the proxy to a table, and what could not be had.
 
-    `refused`: backend key -> HAProxy's reason; `port_conflicts`: service ports that something else on the host uses;
-    `leaving`: servers that are not in the table and still have sessions. All others are in effect.
+    `refused`: backend key -> HAProxy's reason; `port_conflicts`: service ports that something else on the host uses,
+    `link_conflicts` the same as "address:port" of linked services; `leaving`: servers that are not in the table and
+    still have sessions. All others are in effect.
     """
 
     how: How
@@ -42,6 +43,7 @@ class Applied:
     port_conflicts: tuple[int, ...] = ()
     leaving: tuple[ServerRef, ...] = ()
     seconds: float = 0.0
+    link_conflicts: tuple[str, ...] = ()
 
 
 class HaProxy:
@@ -81,7 +83,7 @@ class HaProxy:
                 return False
             self._prepare()
             self._check_http_port()
-            taken = [port for port in self._files.tcp_ports() if not is_free(self._settings.address, port)]
+            taken = [listener for listener in self._files.listeners() if not self._free(listener)]
             if taken:
                 self._files.leave_out(taken)
             self._master.start()
@@ -96,15 +98,15 @@ class HaProxy:
             if started:
                 self._prepare()
                 self._check_http_port()
-                taken = [route.port for route in table.tcp if not is_free(self._settings.address, route.port)]
-                self._files.write(self._files.render(self._accepted(without(table, ports=taken))))
+                taken = [route.listener for route in table.tcp if not self._free(route.listener)]
+                self._files.write(self._files.render(self._accepted(without(table, listeners=taken))))
                 self._master.start()
             info = self._info()
             self._refused = {b: why for b, why in self._refused.items() if b in table.backends}
             if self._settled == (table, info["Pid"]):
                 return Applied("nothing", refused=self._reasons(), seconds=time.monotonic() - began)
-            conflicts = self._port_conflicts(table)
-            asked = self._without_refused(without(table, ports=conflicts))
+            conflicts = self._conflicts(table)
+            asked = self._without_refused(without(table, listeners=conflicts))
             rendered = self._files.render(asked)
             if info.get("description") == rendered.skeleton:
                 how: How = "runtime"
@@ -120,7 +122,9 @@ class HaProxy:
                 how = "start"
             elif how == "runtime" and not commands:
                 how = "nothing"
-            return Applied(how, commands, self._reasons(), conflicts, leaving, time.monotonic() - began)
+            ports = tuple(port for address, port in conflicts if not address)
+            links = tuple(f"{address}:{port}" for address, port in conflicts if address)
+            return Applied(how, commands, self._reasons(), ports, leaving, time.monotonic() - began, links)
 
     def drain(self, ref: ServerRef) -> None:
         """No new requests for this server from now on. Leave it out of later tables, or `apply` brings it back."""
@@ -274,14 +278,20 @@ class HaProxy:
     def _reasons(self) -> dict[str, str]:
         return {backend.key: reason for backend, (reason, _) in self._refused.items()}
 
-    def _port_conflicts(self, table: RouteTable) -> tuple[int, ...]:
+    def _free(self, listener: Listener, ours: Collection[Listener | None] = ()) -> bool:
+        """Whether HAProxy could listen there; what it listens on itself on other addresses is no hindrance to it."""
+        address, port = listener
+        shared = bool(address) or any(other is not None and other[1] == port for other in ours)
+        return is_free(address or self._settings.address, port, shared=shared)
+
+    def _conflicts(self, table: RouteTable) -> tuple[Listener, ...]:
         """Ports that are not ours yet and that we could not listen on.
 
         A reload that runs into one would make the old worker close its own listeners for a moment, in vain.
         """
         frontends = live.read_stats(self._master.runtime.ask("show stat -1 1 -1"), 0)
-        ours = {tcp_frontend_port(row.proxy) for row in frontends}
-        return tuple(r.port for r in table.tcp if r.port not in ours and not is_free(self._settings.address, r.port))
+        ours = {tcp_listener(row.proxy) for row in frontends}
+        return tuple(r.listener for r in table.tcp if r.listener not in ours and not self._free(r.listener, ours))
 
 
 def _with_servers(table: RouteTable, kept: Collection[ServerRef]) -> RouteTable:

@@ -1,4 +1,4 @@
-"""What this machine gives the proxy: open files, an unprivileged user, free ports."""
+"""What this machine gives the proxy: open files, an unprivileged user, free ports, addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import pwd
 import resource
 import shutil
 import socket
+import subprocess
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from orchestrator.ingress.render import ProxySettings
 
@@ -27,19 +29,51 @@ def proxy_settings(http_port: int, **changes: object) -> ProxySettings:
 
 def find_haproxy() -> str:
     """The program's path; its bare name where it is not installed, for the message that follows."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin"  # a plain user's PATH may lack these
-    return shutil.which("haproxy", path=path) or "haproxy"
+    return shutil.which("haproxy", path=_search_path()) or "haproxy"
 
 
-def is_free(address: str, port: int) -> bool:
-    """Whether one could listen there now. Ports of the kernel's own range may be lent to an outgoing connection."""
+def is_free(address: str, port: int, *, shared: bool = False) -> bool:
+    """Whether one could listen there now. Ports of the kernel's own range may be lent to an outgoing connection.
+
+    `shared`: listeners that let others share their port, as HAProxy's do, are no hindrance.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             probe.bind((address, port))
         except OSError:
             return False
     return True
+
+
+def claim_addresses(pool: str) -> str:
+    """Make all addresses of `pool` this host's own, by one route on its loopback interface; why not, or "".
+
+    Asked again and again it costs one bind: a reboot forgets the route.
+    """
+    with socket.socket() as probe:
+        try:
+            probe.bind((str(IPv4Network(pool)[1]), 0))
+            return ""
+        except OSError:
+            pass
+    program = shutil.which("ip", path=_search_path())
+    if program is None:
+        return f"{pool} can't be made addresses of this host: the program `ip` (iproute2) is not there"
+    command = [program, "route", "replace", "local", pool, "dev", "lo"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{pool} can't be made addresses of this host: {error}"
+    told = done.stderr.strip() or f"status {done.returncode}"
+    return "" if done.returncode == 0 else f"{pool} can't be made addresses of this host, which takes root: {told}"
+
+
+def _search_path() -> str:
+    """A plain user's PATH may lack the folders of the system's programs."""
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/local/sbin"
 
 
 def _unprivileged() -> tuple[str, str] | None:

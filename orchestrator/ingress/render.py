@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from orchestrator.ingress.routes import Backend, RouteTable, Server, TcpRoute
+from orchestrator.ingress.routes import Backend, Listener, RouteTable, Server, TcpRoute
 
 CONFIG = "haproxy.cfg"
 HOSTS = "hosts.map"
@@ -78,18 +78,19 @@ def maps_of(table: RouteTable) -> dict[str, dict[str, str]]:
 
 def lists_of(table: RouteTable) -> dict[str, tuple[str, ...]]:
     """Access lists by file name: the networks that may connect to a port."""
-    return {_sources_file(r.port): tuple(sorted(r.sources)) for r in table.tcp if r.sources is not None}
+    return {_sources_file(r.listener): tuple(sorted(r.sources)) for r in table.tcp if r.sources is not None}
 
 
-def tcp_frontend_name(port: int) -> str:
-    """`tcp_20001`; `tcp_frontend_port` is its inverse."""
-    return f"tcp_{port}"
+def tcp_frontend_name(listener: Listener) -> str:
+    """`tcp_20001`, and `link_10.224.3.4_5432` on a virtual address; `tcp_listener` is its inverse."""
+    address, port = listener
+    return f"link_{address}_{port}" if address else f"tcp_{port}"
 
 
-def tcp_frontend_port(name: str) -> int | None:
-    """The port of a TCP route's frontend, None for other names."""
-    found = re.fullmatch(r"tcp_(\d+)", name)
-    return int(found[1]) if found else None
+def tcp_listener(name: str) -> Listener | None:
+    """What a TCP route's frontend listens on, None for other names."""
+    found = re.fullmatch(r"(?:tcp|link_([\d.]+))_(\d+)", name)
+    return (found[1] or "", int(found[2])) if found else None
 
 
 def server_options(backend: Backend) -> str:
@@ -104,9 +105,9 @@ def server_address(server: Server) -> str:
     return f"[{server.address}]:{server.port}" if ":" in server.address else f"{server.address}:{server.port}"
 
 
-def without_frontends(config: str, ports: Iterable[int]) -> str:
-    """A configuration's text less the frontends of these ports; its description says that it is not whole."""
-    names = {tcp_frontend_name(port) for port in ports}
+def without_frontends(config: str, listeners: Iterable[Listener]) -> str:
+    """A configuration's text less the frontends that listen there; its description says that it is not whole."""
+    names = {tcp_frontend_name(listener) for listener in listeners}
     sections = re.split(r"\n(?=\S)", config)
     kept = [s for s in sections if not (s.startswith("frontend ") and s.split()[1] in names)]
     return re.sub(r"(?m)^    description .*$", "    description incomplete", "\n".join(kept))
@@ -201,10 +202,10 @@ def _metrics(settings: ProxySettings, folder: str) -> list[str]:
 
 
 def _tcp_frontend(route: TcpRoute, settings: ProxySettings, folder: str) -> str:
-    only = f"tcp-request connection reject unless {{ src -f {folder}/{_sources_file(route.port)} }}"
+    only = f"tcp-request connection reject unless {{ src -f {folder}/{_sources_file(route.listener)} }}"
     return _section(
-        f"frontend {tcp_frontend_name(route.port)} from tcp",
-        f"bind {settings.address}:{route.port}",
+        f"frontend {tcp_frontend_name(route.listener)} from tcp",
+        f"bind {route.address or settings.address}:{route.port}",
         "log stdout format raw local0",
         'log-format "%[date(0,ms)] %ci:%cp %b %s - %B -/%Tw/%Tc/-/%Tt %ts-- %rc :%fp -"',
         *([only] if route.sources is not None else []),
@@ -222,8 +223,9 @@ def _backend(backend: Backend) -> str:
     )
 
 
-def _sources_file(port: int) -> str:
-    return f"sources-{port}.acl"
+def _sources_file(listener: Listener) -> str:
+    """One for all ports of a virtual address."""
+    return f"sources-{listener[0] or listener[1]}.acl"
 
 
 def _section(head: str, *lines: str) -> str:

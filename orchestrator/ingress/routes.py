@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from orchestrator.endpoints import HTTP, TCP, Endpoint
 
 Mode = Literal["http", "tcp"]
+Listener = tuple[str, int]  # (virtual address or "", port)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class RoutedService:
     custom_domain: str = ""
     ready: tuple[ReadyInstance, ...] = ()
     proxy_protocol: bool = False  # its tcp-endpoints begin each connection with a PROXY line
+    link_address: str = ""  # its virtual address, for those that link to it
+    link_ports: tuple[tuple[int, int], ...] = ()  # (port there, container port)
+    link_sources: tuple[str, ...] = ()  # addresses of the instances that link to it
 
 
 @dataclass(frozen=True)
@@ -80,11 +84,20 @@ class HttpRoute:
 
 @dataclass(frozen=True)
 class TcpRoute:
-    """Connections to `port` of the host go to this backend; from these networks only, if any are named."""
+    """Connections to `port` of the host go to this backend; from these networks only, if any are named.
+
+    `address`: only those to this virtual address of a linked service; "": to any address of the host.
+    """
 
     port: int
     backend: str
     sources: tuple[str, ...] | None = None
+    address: str = ""
+
+    @property
+    def listener(self) -> Listener:
+        """What it listens on."""
+        return self.address, self.port
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ def route_table(services: Iterable[RoutedService]) -> RouteTable:
 
     A default domain goes before a custom one, so that nobody takes a neighbour's address by naming it; of two equal
     claims the older service's holds. Worked example: `a-b` of `c` and `a` of `b-c` are both a-b-c.<base>: the older
-    one gets it, the other is told by a Clash. internal-endpoints are not routed here.
+    one gets it, the other is told by a Clash. Those that link to a service reach it on its virtual address.
     """
     ordered = sorted(services, key=lambda s: (s.created_at, s.uuid))
     hosts: dict[str, tuple[str, str]] = {}
@@ -142,10 +155,11 @@ def route_table(services: Iterable[RoutedService]) -> RouteTable:
     for service in ordered:
         if service.custom_domain and f"http_{service.uuid}" in backends:
             claim_host(host_name(service.custom_domain), service, f"http_{service.uuid}")
+    links = [route for service in ordered for route in _links(service, backends)]
     return RouteTable(
         backends=tuple(backends[key] for key in sorted(backends)),
         http=tuple(HttpRoute(host, hosts[host][1]) for host in sorted(hosts)),
-        tcp=tuple(TcpRoute(port, ports[port][1]) for port in sorted(ports)),
+        tcp=(*(TcpRoute(port, ports[port][1]) for port in sorted(ports)), *sorted(links, key=lambda r: r.listener)),
         clashes=tuple(sorted(clashes, key=lambda c: (c.claim, c.service_uuid))),
     )
 
@@ -155,13 +169,35 @@ def host_name(text: str) -> str:
     return text.strip().lower().split(":", 1)[0].rstrip(".")
 
 
-def without(table: RouteTable, *, backends: Iterable[str] = (), ports: Iterable[int] = ()) -> RouteTable:
-    """The table less these backends with all that leads to them, and less these ports."""
-    gone, closed = set(backends), set(ports)
+def _links(service: RoutedService, backends: dict[str, Backend]) -> list[TcpRoute]:
+    """The routes on a service's virtual address; their backends are added. Who no one may reach needs no listener."""
+    if not service.link_address:
+        return []
+    plain = {e.container_port for e in service.endpoints if e.endpoint_type == HTTP}
+    routes = []
+    for port, container_port in service.link_ports:
+        key = f"tcp_{service.uuid}_{container_port}"
+        if key not in backends:
+            made = _backend("tcp", key, service, container_port)
+            backends[key] = replace(made, proxy_protocol=made.proxy_protocol and container_port not in plain)
+        routes.append(TcpRoute(port, key, service.link_sources, service.link_address))
+    return routes
+
+
+def without_links(table: RouteTable) -> RouteTable:
+    """The table less what virtual addresses would be needed for."""
+    return replace(table, tcp=tuple(route for route in table.tcp if not route.address))
+
+
+def without(
+    table: RouteTable, *, backends: Iterable[str] = (), ports: Iterable[int] = (), listeners: Iterable[Listener] = ()
+) -> RouteTable:
+    """The table less these backends with all that leads to them, and less these ports and listeners."""
+    gone, closed = set(backends), {("", port) for port in ports} | set(listeners)
     return RouteTable(
         backends=tuple(b for b in table.backends if b.key not in gone),
         http=tuple(r for r in table.http if r.backend not in gone),
-        tcp=tuple(r for r in table.tcp if r.backend not in gone and r.port not in closed),
+        tcp=tuple(r for r in table.tcp if r.backend not in gone and r.listener not in closed),
         clashes=table.clashes,
     )
 

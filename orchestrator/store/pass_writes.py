@@ -14,6 +14,7 @@ from orchestrator.engine.base import VolumeFact
 from orchestrator.spec import fingerprint
 from orchestrator.state import Instance, Phase, Retry
 from orchestrator.status import Status
+from orchestrator.store.addresses import Given, give_up_subnet, keep_given
 from orchestrator.store.events import Events
 from orchestrator.store.revisions import add_revision_like
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
@@ -174,6 +175,14 @@ class PassWrites:
         for name, used in used_bytes.items():
             query = update(VolumeRow).where(VolumeRow.name == name)
             self._session.execute(query.values(used_bytes=used, used_at=self._now))
+
+    def keep_given(self, given: Given) -> None:
+        """Addresses that an instance about to be made relies on."""
+        keep_given(self._session, given)
+
+    def give_up_subnet(self, subnet: str) -> None:
+        """Somebody else has it on the engine."""
+        give_up_subnet(self._session, subnet)
 
     def orphan_volumes(self, service_uuid: str) -> None:
         """Their service is deleted and its user did not ask for their removal: kept, and listed for the operator."""

@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 
 from orchestrator.endpoints import service_endpoints
 from orchestrator.ingress.routes import ReadyInstance, RoutedService
+from orchestrator.links import link_ports
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Health, Phase
+from orchestrator.store.addresses import link_addresses
 from orchestrator.store.revision_ports import numbered, other_revisions, with_others
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow
 
@@ -27,6 +29,7 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
     well = well.where(InstanceRow.health.in_([Health.NONE.value, Health.HEALTHY.value]))
     for row in session.scalars(well.order_by(InstanceRow.slot, InstanceRow.uuid)):
         ready[row.service_uuid].append(row)
+    virtual, sources = link_addresses(session), _link_sources(session)
     found = []
     for service in session.scalars(select(ServiceRow).where(ServiceRow.deleted_at.is_(None))):
         spec = ServiceSpec.model_validate(service.spec)
@@ -45,6 +48,7 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
         reached = service_endpoints(
             with_others(ports, serving.values()), given[service.uuid], service.name, service.namespace, base_domain
         )
+        key = f"{service.namespace}/{service.name}"
         found.append(
             RoutedService(
                 uuid=service.uuid,
@@ -55,6 +59,30 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
                 custom_domain=spec.custom_domain_name,
                 ready=tuple(instances),
                 proxy_protocol=bool(spec.deployment_preference.get("proxy_protocol")),
+                link_address=virtual.get(key, ""),
+                link_ports=link_ports(ports, reached),
+                link_sources=tuple(sorted(sources.get(key, ()))),
             )
         )
     return tuple(found)
+
+
+def _link_sources(session: Session) -> dict[str, set[str]]:
+    """namespace/name -> addresses of the instances that link to it, as the revision says that each is made from.
+
+    Those about to start are among them: they may connect with their first breath.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    query = (
+        select(ServiceRow.namespace, InstanceRow.address, RevisionRow.spec["linked_to_apps"])
+        .join(ServiceRow, ServiceRow.uuid == InstanceRow.service_uuid)
+        .join(
+            RevisionRow,
+            (RevisionRow.service_uuid == InstanceRow.service_uuid) & (RevisionRow.number == InstanceRow.revision),
+        )
+        .where(InstanceRow.gone_at.is_(None), InstanceRow.address != "")
+    )
+    for namespace, address, links in session.execute(query):
+        for name in links or ():
+            found[f"{namespace}/{name}"].add(address)
+    return found

@@ -165,6 +165,22 @@ class PortRow(Base):
     __table_args__ = (UniqueConstraint("service_uuid", "container_port", "endpoint_type"),)
 
 
+class NetworkRow(Base):
+    """The subnet of a namespace's network. Without a namespace: somebody else has it on the engine, never ask again."""
+
+    __tablename__ = "networks"
+    subnet: Mapped[str] = mapped_column(String(18), primary_key=True)
+    namespace: Mapped[str | None] = mapped_column(String(64), unique=True)
+
+
+class LinkAddressRow(Base):
+    """The virtual address under which a service is reached by those that link to it; by name, as links are."""
+
+    __tablename__ = "link_addresses"
+    address: Mapped[str] = mapped_column(String(15), primary_key=True)
+    service_key: Mapped[str] = mapped_column(String(130), unique=True)  # "namespace/name"
+
+
 class EventRow(Base):
     """Something that happened or was decided, with its reason, for users and operators."""
 

@@ -16,6 +16,7 @@ from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
 from orchestrator.store.domains import claim, lock_domains, move
 from orchestrator.store.events import Events
+from orchestrator.store.links import refuse_if_linked
 from orchestrator.store.ports import allocate_ports
 from orchestrator.store.records import ServiceRecord, to_service
 from orchestrator.store.revisions import add_revision_like, forget_old_revisions
@@ -157,10 +158,12 @@ class ServiceStore:
             move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
 
-    def delete(self, uuid: str, *, delete_volumes: bool, now: datetime) -> None:
-        """Free the name at once and leave the rest to the worker. Raises Gone."""
+    def delete(self, uuid: str, *, delete_volumes: bool, now: datetime, force: bool = True) -> None:
+        """Free the name at once and leave the rest to the worker. Raises Gone, and LinkedFrom without `force`."""
         with self._transaction():
             row = self._living(uuid)
+            if not force:
+                refuse_if_linked(self._session, row)
             row.generation += 1
             row.name_key = None
             row.deleted_at = row.updated_at = now

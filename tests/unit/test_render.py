@@ -14,7 +14,15 @@ import pytest
 from orchestrator.ingress import live
 from orchestrator.ingress.check import sift
 from orchestrator.ingress.live import LiveServer
-from orchestrator.ingress.render import CONFIG, HOSTS, ProxySettings, render, without_frontends
+from orchestrator.ingress.render import (
+    CONFIG,
+    HOSTS,
+    ProxySettings,
+    render,
+    tcp_frontend_name,
+    tcp_listener,
+    without_frontends,
+)
 from orchestrator.ingress.routes import Backend, HttpRoute, RouteTable, Server, TcpRoute, without
 from orchestrator.ingress.runtime import ProxyError
 
@@ -29,10 +37,21 @@ TABLE = RouteTable(
     (TcpRoute(20001, "tcp_s_22"), TcpRoute(20002, "tcp_t_25", ("10.1.0.0/16", "10.0.0.7"))),
 )
 EMPTY = RouteTable()
+LINKED = RouteTable(
+    (SSH,),
+    (),
+    (
+        TcpRoute(20001, "tcp_s_22"),
+        TcpRoute(22, "tcp_s_22", ("10.208.0.7", "10.208.0.9"), "10.224.3.4"),
+        TcpRoute(20002, "tcp_s_22", ("10.208.0.7", "10.208.0.9"), "10.224.3.4"),
+        TcpRoute(22, "tcp_s_22", (), "10.224.3.5"),
+    ),
+)
 
 CASES = {
     "empty": (EMPTY, SETTINGS),
     "services": (TABLE, SETTINGS),
+    "links": (LINKED, SETTINGS),
     "operator": (
         EMPTY,
         ProxySettings(
@@ -76,13 +95,28 @@ def test_skeleton_tells_what_needs_a_reload() -> None:
 
 def test_frontends_of_lost_ports_are_cut_out_of_the_text() -> None:
     whole = render(TABLE, SETTINGS, "/f").files[CONFIG]
-    cut = without_frontends(whole, [20001])
+    cut = without_frontends(whole, [("", 20001)])
 
     assert "20001" in whole
     assert "20001" not in cut
     assert "frontend tcp_20002 from tcp" in cut
     assert "backend tcp_s_22 from tcp" in cut
     assert "    description incomplete\n" in cut
+
+
+def test_who_links_is_no_reload_but_another_virtual_address_is() -> None:
+    first = render(LINKED, SETTINGS, "/f").skeleton
+    more = [replace(route, sources=("10.208.0.8",)) if route.address else route for route in LINKED.tcp]
+    moved = [replace(route, address="10.224.9.9") if route.address else route for route in LINKED.tcp]
+
+    assert render(replace(LINKED, tcp=tuple(more)), SETTINGS, "/f").skeleton == first
+    assert render(replace(LINKED, tcp=tuple(moved)), SETTINGS, "/f").skeleton != first
+
+
+@pytest.mark.parametrize("listener", [("", 20001), ("10.224.3.4", 22)])
+def test_name_of_a_frontend_tells_what_it_listens_on(listener: tuple[str, int]) -> None:
+    assert tcp_listener(tcp_frontend_name(listener)) == listener
+    assert tcp_listener("web") is None
 
 
 def as_live(table: RouteTable, **admin: int) -> list[LiveServer]:

@@ -19,6 +19,7 @@ from orchestrator.ingress.routes import (
     host_name,
     route_table,
     without,
+    without_links,
 )
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -151,3 +152,36 @@ def test_route_table_without_a_backend_has_no_route_to_it() -> None:
 
 def test_host_name_is_compared_as_requests_name_it() -> None:
     assert [host_name(t) for t in ("A.Example", "a.example:8080", "a.example.", " a.example ")] == ["a.example"] * 4
+
+
+def test_linked_service_listens_on_its_virtual_address_for_those_that_link_to_it() -> None:
+    inner = Endpoint(5432, "tcp", INTERNAL, "web-ns.internal.test", 25432)
+    linked = service(
+        endpoints=(WEB, SSH, inner),
+        ready=ready("i0"),
+        proxy_protocol=True,
+        link_address="10.224.0.9",
+        link_ports=((22, 22), (5432, 5432), (8080, 8080), (25432, 5432)),
+        link_sources=("10.208.0.7",),
+    )
+
+    table = route_table([linked])
+
+    private = {"sources": ("10.208.0.7",), "address": "10.224.0.9"}
+    assert table.tcp == (
+        TcpRoute(20001, "tcp_a_22"),
+        TcpRoute(22, "tcp_a_22", **private),
+        TcpRoute(5432, "tcp_a_5432", **private),
+        TcpRoute(8080, "tcp_a_8080", **private),
+        TcpRoute(25432, "tcp_a_5432", **private),
+    )
+    told = {backend.key: backend.proxy_protocol for backend in table.backends}
+    assert told == {"http_a": False, "tcp_a_22": True, "tcp_a_5432": True, "tcp_a_8080": False}
+    assert without_links(table).tcp == (TcpRoute(20001, "tcp_a_22"),)
+    assert TcpRoute(20001, "tcp_a_22") in without(table, listeners=[("10.224.0.9", 22)]).tcp
+
+
+def test_service_that_nobody_may_link_to_yet_lets_nobody_in() -> None:
+    table = route_table([service(link_address="10.224.0.9", link_ports=((80, 8080),))])
+
+    assert table.tcp == (TcpRoute(80, "tcp_a_8080", (), "10.224.0.9"),)
