@@ -146,6 +146,26 @@ class LogLines(RootModel[list[LogLineAnswer]]):
     """Lines of a log, oldest first."""
 
 
+class TrafficAnswer(_Answer):
+    """A minute's traffic through the proxy; `time`: epoch seconds of its beginning.
+
+    `requests` counts connections where the endpoint is no HTTP one; `sessions_max`: open at once, sampled every ten
+    seconds; `response_ms`: the instances' average time to answer, null without requests.
+    """
+
+    time: int
+    requests: Count
+    errors_5xx: Count
+    bytes_in: Count
+    bytes_out: Count
+    sessions_max: Count
+    response_ms: float | None
+
+
+class TrafficMinutes(RootModel[list[TrafficAnswer]]):
+    """Minutes with traffic, oldest first."""
+
+
 class EventAnswer(_Answer):
     """Something that happened or was decided, and why."""
 

@@ -93,6 +93,13 @@ class LogQuery(BaseModel):
     end_time: Seconds = None
 
 
+class TrafficQuery(BaseModel):
+    """A time range, both ends included; the last hour when absent."""
+
+    start_time: Seconds = None
+    end_time: Seconds = None
+
+
 class EventQuery(BaseModel):
     """Events after an id, or the newest ones."""
 

@@ -10,6 +10,7 @@ from api.wire import Json, timestamp
 from orchestrator.actions import Action, Plan, Pull
 from orchestrator.logs.store import StoredLine
 from orchestrator.store.records import EventRecord, RevisionRecord, VolumeRecord
+from orchestrator.store.traffic import TrafficMinute
 
 NANO = 1_000_000_000
 
@@ -17,6 +18,19 @@ NANO = 1_000_000_000
 def log_json(line: StoredLine) -> Json:
     """A line of a log; the instance is named by the first 8 characters of its uuid."""
     return {"instance_id": line.instance_uuid[:8], "message": line.message, "time": line.at_ns // NANO}
+
+
+def traffic_json(minute: TrafficMinute) -> dict[str, Any]:
+    """A minute's traffic."""
+    return {
+        "time": int(minute.minute.timestamp()),
+        "requests": minute.requests,
+        "errors_5xx": minute.errors_5xx,
+        "bytes_in": minute.bytes_in,
+        "bytes_out": minute.bytes_out,
+        "sessions_max": minute.sessions_max,
+        "response_ms": None if minute.response_ms is None else round(minute.response_ms, 1),
+    }
 
 
 def event_json(event: EventRecord) -> Json:

@@ -41,6 +41,7 @@ from worker.log_collector import LogCollector
 from worker.pass_loop import PassLoop
 from worker.prober import Prober
 from worker.route_watch import RouteWatch
+from worker.traffic_sampler import SAMPLE_SECONDS, TrafficSampler
 from worker.wake_listener import WakeListener
 
 log = logging.getLogger("skylark.worker")
@@ -83,7 +84,9 @@ class Worker:
         self._loop = PassLoop(self._run_pass, lambda: self._leadership.may_act())
         self._prober = Prober(self._loop.request, utc_now)
         self._route_watch = RouteWatch(self._sessions, utc_now, self._loop.request, free_service_port)
-        self._ingress = self._make_ingress() if settings.proxy == "haproxy" else None
+        self._traffic = TrafficSampler(self._sessions, utc_now)
+        self._proxy = self._make_proxy() if settings.proxy == "haproxy" else None
+        self._ingress = self._make_ingress(self._proxy) if self._proxy else None
         self._observer = Observer(self.engines)
         self._executor = Executor(
             Steps(lambda: self._leadership.may_act(), self._collector.drain, self._unroute),
@@ -146,6 +149,7 @@ class Worker:
             ("lease", self._leadership.renew, settings.lease_seconds / 4),
             ("networks", self._housekeeping.remove_empty_networks, settings.tick_seconds),
             ("volumes", self._housekeeping.measure_volumes, settings.volume_usage_seconds),
+            ("traffic", self._sample_traffic, SAMPLE_SECONDS),
             ("retention", self._housekeeping.apply_retention, 3600.0),
         ]
         for name, function, seconds in jobs:
@@ -192,10 +196,18 @@ class Worker:
         delay = _AFTER_FAULT_SECONDS if not hurried else 0.0 if idle else _STILL_BUSY_SECONDS
         self._loop.request(outcome.job.service_uuid or None, delay)
 
-    def _make_ingress(self) -> Ingress:
+    def _make_proxy(self) -> HaProxy:
+        home, port = self._settings.home, self._settings.http_port
+        return HaProxy(home / "haproxy", proxy_settings(port), before_reload=self._traffic.before_reload)
+
+    def _sample_traffic(self) -> None:
+        if self._proxy is not None:
+            self._traffic.sample(self._proxy)
+
+    def _make_ingress(self, proxy: HaProxy) -> Ingress:
         settings = self._settings
         return Ingress(
-            HaProxy(settings.home / "haproxy", proxy_settings(settings.http_port)),
+            proxy,
             self._sessions,
             settings.base_domain,
             tick_seconds=settings.tick_seconds,

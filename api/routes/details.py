@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -14,16 +15,18 @@ from api.context import Context, context
 from api.errors import not_found
 from api.lookup import find_service, get_service
 from api.openapi import body
-from api.parameters import EventQuery, InstancePath, LogQuery, ServicePath, StrictQuery
+from api.parameters import EventQuery, InstancePath, LogQuery, ServicePath, StrictQuery, TrafficQuery
 from api.wire import instance_json, shown_instances
-from api.wire_history import NANO, event_json, log_json, plan_json, revision_json, volume_json
+from api.wire_history import NANO, event_json, log_json, plan_json, revision_json, traffic_json, volume_json
 from orchestrator.spec_text import shown
 from orchestrator.store.events import Events
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import InstanceRecord, ServiceRecord
+from orchestrator.store.traffic import Traffic
 
 DEFAULT_LOG_SECONDS = 15 * 60
 DEFAULT_EVENTS = 100
+DEFAULT_TRAFFIC_SECONDS = 3600
 blueprint = APIBlueprint(
     "details", __name__, url_prefix="/v1/services/<string:namespace>/<string:name>", abp_tags=[Tag(name="details")]
 )
@@ -103,6 +106,17 @@ def volumes(path: ServicePath) -> Response:
     ctx = context()
     record = get_service(ctx, path.namespace, path.name)
     return answer([volume_json(volume) for volume in Reads(ctx.session()).volumes([record.uuid])[record.uuid]])
+
+
+@blueprint.get("/traffic", responses={200: models.TrafficMinutes})
+def traffic(path: ServicePath, query: TrafficQuery) -> Response:
+    """What went through the proxy, minute by minute; kept for seven days."""
+    ctx = context()
+    record = get_service(ctx, path.namespace, path.name)
+    end = ctx.now() if query.end_time is None else datetime.fromtimestamp(query.end_time, UTC)
+    hour_before = end - timedelta(seconds=DEFAULT_TRAFFIC_SECONDS)
+    start = hour_before if query.start_time is None else datetime.fromtimestamp(query.start_time, UTC)
+    return answer([traffic_json(minute) for minute in Traffic(ctx.session()).minutes(record.uuid, start, end)])
 
 
 def event_list(ctx: Context, service_uuid: str | None, query: EventQuery) -> Response:

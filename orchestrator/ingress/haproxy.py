@@ -162,6 +162,10 @@ class HaProxy:
         """Counters of all workers; each counts from its own start, so sum them by `worker`."""
         return self._ask_all("show stat")
 
+    def backend_stats(self) -> tuple[StatRow, ...]:
+        """The same of backends only: a fraction of the rows."""
+        return self._ask_all("show stat -1 2 -1")
+
     def stop(self) -> None:
         """End HAProxy. It is not needed for ending Skylark: the routes are meant to outlive it."""
         with self._lock:

@@ -199,6 +199,28 @@ class EventRow(Base):
     )
 
 
+class ProxyCounterRow(Base):
+    """What went through the proxy to a service in one minute; minutes without traffic have no row."""
+
+    __tablename__ = "proxy_counters"
+    service_uuid: Mapped[str] = mapped_column(String(36), primary_key=True)
+    minute: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True, index=True)
+    requests: Mapped[int] = mapped_column(BigInteger)  # connections, of endpoints that are not http
+    errors_5xx: Mapped[int] = mapped_column(BigInteger)
+    bytes_in: Mapped[int] = mapped_column(BigInteger)
+    bytes_out: Mapped[int] = mapped_column(BigInteger)
+    sessions_max: Mapped[int] = mapped_column(Integer)  # open at once, as sampled
+    response_ms_sum: Mapped[float] = mapped_column(Float)  # of all requests; the average is this by `requests`
+
+
+class ProxyReadingRow(Base):
+    """HAProxy's counters as last read, to tell what is new. One row, "haproxy"."""
+
+    __tablename__ = "proxy_readings"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    readings: Mapped[dict[str, Any]] = mapped_column(JSON)  # "pid backend" -> requests, 5xx, bytes in, bytes out
+
+
 class LeaseRow(Base):
     """Who may act. `name` is "worker"; a holder that does not renew before `expires_at` loses it."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from api import models
+from orchestrator.ingress.traffic import Tally
+from orchestrator.store.database import session_scope
 from orchestrator.store.lease import beat
 from orchestrator.store.schema import RevisionRow
+from orchestrator.store.traffic import Traffic
 from tests.api.conftest import NOW, Api
 
 SECOND = 1_433_753_256
@@ -244,3 +248,26 @@ def test_regions_are_listed_with_the_default(api: Api) -> None:
         ("HONGKONG1", "DOCKER", False),
         ("SHANGHAI1", "DOCKER", False),
     ]
+
+
+def test_traffic_is_shown_by_the_minute_and_only_in_the_range(api: Api) -> None:
+    uuid = api.create()["uuid"]
+    with session_scope(api.sessions, write=True) as session:
+        Traffic(session).add(api.now, {uuid: Tally(4, 1, 40, 400, 2, 10.0)})
+        Traffic(session).add(api.now - timedelta(hours=2), {uuid: Tally(9)})
+    minute = int(api.now.timestamp()) // 60 * 60
+
+    (shown,) = api.get("/v1/services/ns/web/traffic")
+    assert shown == {
+        "time": minute,
+        "requests": 4,
+        "errors_5xx": 1,
+        "bytes_in": 40,
+        "bytes_out": 400,
+        "sessions_max": 2,
+        "response_ms": 2.5,
+    }
+    older = api.get(f"/v1/services/ns/web/traffic?start_time={minute - 9000}&end_time={minute - 60}")
+    assert [m["requests"] for m in older] == [9]
+    assert older[0]["response_ms"] == 0
+    assert api.client.get("/v1/services/ns/web/traffic?start_time=soon").status_code == 400
