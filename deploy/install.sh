@@ -66,6 +66,7 @@ tests() {
     has losetup || missing+=(mount)
     has debootstrap || missing+=(debootstrap)
     has ab || missing+=(apache2-utils)
+    has curl || missing+=(curl)
     has ssh || missing+=(openssh-client)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     install "${missing[@]}"

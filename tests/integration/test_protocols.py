@@ -127,6 +127,21 @@ def test_container_sees_who_asked_and_for_what(port: int) -> None:
     assert forwarded == {"for": "127.0.0.1", "proto": "http", "host": HOST}
 
 
+def test_client_that_speaks_http2_is_served(port: int) -> None:
+    command = ["curl", "--silent", "--http2-prior-knowledge", "--noproxy", "*", "--write-out", "\n%{http_version}"]
+    done = subprocess.run(
+        [*command, "--header", f"Host: {HOST}", f"http://127.0.0.1:{port}/head"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+
+    answer, _, version = done.stdout.rpartition("\n")
+    assert version == "2"
+    assert answer.startswith("GET /head HTTP/1.1")  # what the container saw
+
+
 def test_long_poll_is_waited_for(port: int) -> None:
     answer = request(port, HOST, "/slow")
 
