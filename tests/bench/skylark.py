@@ -48,7 +48,11 @@ class Skylark:
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["Authorization"] = "Token bench"
-        eventually(lambda: self._session.get(f"http://{address}/readyz", timeout=5).ok, seconds=60)
+        try:
+            eventually(lambda: self._session.get(f"http://{address}/readyz", timeout=5).ok, seconds=60)
+        except AssertionError:
+            self._process.terminate()
+            raise AssertionError(f"Skylark did not come up:\n{self._log.read_text()[-4000:]}") from None
 
     def up(self, count: int, service: str = SERVICE) -> None:
         """A new service of `count` instances: POST, the way a user comes."""
