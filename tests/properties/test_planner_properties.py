@@ -105,18 +105,22 @@ def check_safe(desired: Desired, observed: Observed, planned: Plan, now: Any) ->
         assert retry.retry_at is None or retry.retry_at <= now
     for action in planned.actions:
         if isinstance(action, Stop | Remove):
-            check_end(desired, observed, by_uuid[action.instance_uuid], now)
+            check_end(desired, observed, by_uuid[action.instance_uuid], set(touched), now)
     if planned.wake_at is not None:
         assert planned.wake_at > now, "wakes in the past: a busy loop"
 
 
-def check_end(desired: Desired, observed: Observed, ended: Instance, now: Any) -> None:
-    """A stateless service's ready outdated instance serves on until the new one in its slot is settled."""
+def check_end(desired: Desired, observed: Observed, ended: Instance, touched: set[str], now: Any) -> None:
+    """A stateless service's ready outdated instance serves on until the new one in its slot is settled.
+
+    Of several outdated ones (a deploy superseded another) one is enough to serve on.
+    """
     if not desired.started or desired.stateful or ended.slot >= desired.count or not ended.ready:
         return
     others = [i for i in observed.instances if i.slot == ended.slot and i.uuid != ended.uuid and i.phase in LIVING]
     if ended.fingerprint != fingerprint_of(desired):
-        assert any(i.fingerprint == fingerprint_of(desired) and is_settled(i, now) for i in others)
+        settled = any(i.fingerprint == fingerprint_of(desired) and is_settled(i, now) for i in others)
+        assert settled or any(i.ready and i.uuid not in touched for i in others), "nobody serves on"
     else:
         assert any(i.ready and i.fingerprint == ended.fingerprint for i in others), "ends the only good one"
 
