@@ -77,8 +77,7 @@ class Steps:
         if job.routed:
             self._unroute(job)
             self._may()
-        with suppress_missing():
-            job.engine.stop_container(job.container_id, job.grace_seconds)
+        job.engine.stop_container(job.container_id, job.grace_seconds)
 
     def _remove(self, job: Job, progress: Progress) -> None:
         if job.container_id is None:
@@ -99,21 +98,3 @@ class Steps:
         for name in job.volume_names:
             self._may()
             job.engine.remove_volume(name)
-
-
-def suppress_missing() -> suppress_fault:
-    """Ignore that the container is not there: it is what was wanted."""
-    return suppress_fault(Fault.NOT_FOUND)
-
-
-class suppress_fault:
-    """Context manager that swallows EngineErrors of one fault."""
-
-    def __init__(self, fault: Fault) -> None:
-        self._fault = fault
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        return isinstance(error, EngineError) and error.fault is self._fault

@@ -38,4 +38,4 @@ def open_ports(table: RouteTable, refused: Collection[str], ports_in_use: Collec
 
 def _on_the_host(table: RouteTable) -> list[TcpRoute]:
     """The routes of service ports, without those on virtual addresses of linked services."""
-    return [route for route in table.tcp if not getattr(route, "address", "")]
+    return [route for route in table.tcp if not route.address]
