@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help venv engine migrate run stop-proxy test check format bench bench-traffic chaos clean-docker
+.PHONY: help venv engine migrate run stop-proxy test check format bench bench-traffic bench-logs chaos clean-docker
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -58,12 +58,20 @@ bench: venv ## Skylark beside the raw SDK, docker-compose and Swarm; table on th
 	@deploy/install.sh python engine tests bench
 	@deploy/ensure-engine.sh
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.autoscaling
+	$(BIN)/python -m tests.bench.sampling
 
 bench-traffic: venv ## the proxy beside nginx and Caddy, how fast it follows, and what changes cost under load
 	@deploy/install.sh python engine tests bench
 	@deploy/ensure-engine.sh
 	$(BIN)/python -m tests.bench.traffic
 	$(BIN)/python -m tests.bench.lossless --rounds 3
+	$(BIN)/python -m tests.bench.cold_start
+
+bench-logs: venv ## the log collector beside docker logs, line by line
+	@deploy/install.sh python engine tests
+	@deploy/ensure-engine.sh
+	$(BIN)/python -m tests.bench.log_ingest
 
 chaos: venv ## the crash tests in their long form: a kill beside every engine call
 	@deploy/install.sh python engine tests

@@ -24,23 +24,26 @@ def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None)
     return Response(body, status, headers, content_type="application/json")
 
 
-def stream(values: Iterable[Any]) -> Response:
-    """A JSON array sent as it comes. The first value is fetched here, so that an early fault is still an error."""
+def stream(values: Iterable[Any], headers: dict[str, str] | None = None) -> Response:
+    """A JSON array sent piece by piece. The first value is fetched here, so that an early fault is still an error."""
     values = iter(values)
     first = next(values, _NOTHING)
 
     def pieces() -> Iterator[bytes]:
-        yield b"["
-        separator = ""
+        piece, separator = bytearray(b"["), ""
         for value in chain([first] if first is not _NOTHING else [], values):
-            yield (separator + dump(value)).encode("utf-8", "backslashreplace")
+            piece += (separator + dump(value)).encode("utf-8", "backslashreplace")
             separator = ", "
-        yield b"]"
+            if len(piece) >= _PIECE_BYTES:  # a write to the client costs more than a short value does
+                yield bytes(piece)
+                piece.clear()
+        yield bytes(piece + b"]")
 
-    return Response(pieces(), 200, content_type="application/json")
+    return Response(pieces(), 200, headers, content_type="application/json")
 
 
 _NOTHING = object()
+_PIECE_BYTES = 32 * 1024
 
 
 def empty(headers: dict[str, str] | None = None) -> Response:

@@ -11,7 +11,7 @@ from api.context import context
 from api.errors import ApiError
 
 ADMIN = "admin"  # whoever holds the admin token
-_OPEN = re.compile(r"/(healthz|readyz|openapi\.json|docs(/.*)?|v1/generate-api-token)/?")
+_OPEN = re.compile(r"/(healthz|readyz|openapi\.json|docs(/.*)?|v1/generate-api-token|v1/log-downloads/.+)/?")
 
 
 def require_token() -> None:

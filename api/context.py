@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, cast
+from typing import cast
 
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from orchestrator.logs.store import StoredLine
+from api.followers import Followers
+from api.following import Tail
+from orchestrator.logs.lines import LogReader, StoredLine
+from orchestrator.metrics.query_points import MetricReader
 from orchestrator.settings import Settings
 from orchestrator.spec import Rules
+from orchestrator.store.records import EventRecord
 
 EXTENSION = "skylark"
-
-
-class LogReader(Protocol):
-    """The part of the log store that the API uses."""
-
-    def read(
-        self, service_uuid: str, start_ns: int, end_ns: int, *, instance_uuid: str | None = None
-    ) -> Iterator[StoredLine]:
-        """Lines of a service in [start_ns, end_ns], oldest first."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,10 @@ class Context:
     settings: Settings
     session: Callable[[], Session]
     log_store: LogReader
+    metrics: MetricReader
+    log_tail: Tail[StoredLine]
+    event_tail: Tail[EventRecord]
+    followers: Followers
     wake: Callable[[str], None]  # service uuid -> tell the worker to look now, best effort
     now: Callable[[], datetime]
     new_uuid: Callable[[], str]

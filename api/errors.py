@@ -13,7 +13,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from api.answers import answer
-from orchestrator.logs.store import LogStoreError
+from orchestrator.logs.errors import LogStoreError
+from orchestrator.metrics.store_file import MetricStoreError
 from orchestrator.spec import SpecError
 from orchestrator.spec_text import shown
 from orchestrator.store.domains import DomainTaken
@@ -42,12 +43,21 @@ RETRY_AFTER_SECONDS = "2"
 class ApiError(Exception):
     """A request that cannot be served, with the answer it gets."""
 
-    def __init__(self, status: int, message: str, *, code: str = "", fields: Fields | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str = "",
+        fields: Fields | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code or _CODES.get(status, "error")
         self.fields = fields or {}
+        self.headers = headers or {}
 
 
 def invalid(field: str, fault: str) -> ApiError:
@@ -63,8 +73,9 @@ def not_found(what: str) -> ApiError:
 def refusal(error: ApiError, headers: dict[str, str] | None = None) -> Response:
     """The answer to a request that cannot be served."""
     fields = {path: list(faults) for path, faults in error.fields.items()}
+    headers = {**error.headers, **(headers or {})}
     if error.status == 401:
-        headers = {"WWW-Authenticate": "Token", **(headers or {})}
+        headers = {"WWW-Authenticate": "Token", **headers}
     body = {"error": {"code": error.code, "message": error.message, "fields": fields}}
     return answer(body, error.status, headers)
 
@@ -89,7 +100,7 @@ def install(app: OpenAPI) -> None:
     app.register_error_handler(Gone, lambda error: refusal(ApiError(404, "the service was deleted meanwhile")))
     app.register_error_handler(NoRevision, lambda error: refusal(ApiError(409, str(error), code="no_revision")))
     app.register_error_handler(NoPortLeft, lambda error: refusal(ApiError(507, str(error))))
-    for kind in (OperationalError, InterfaceError, PoolTimeout, LogStoreError):
+    for kind in (OperationalError, InterfaceError, PoolTimeout, LogStoreError, MetricStoreError):
         app.register_error_handler(kind, _store_trouble(app))
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected(app))

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from api.context import Context
 from api.errors import ApiError, not_found
+from api.parameters import InstancePath
 from api.wire import ServiceView
 from orchestrator.spec_text import DNS_LABEL, LABEL_RULE, shown
 from orchestrator.store.links import Links, links_in
 from orchestrator.store.reads import Reads
-from orchestrator.store.records import ServiceRecord
+from orchestrator.store.records import InstanceRecord, ServiceRecord
 
 
 def find_service(ctx: Context, namespace: str, name: str) -> ServiceRecord | None:
@@ -27,6 +28,16 @@ def get_service(ctx: Context, namespace: str, name: str) -> ServiceRecord:
     if record is None:
         raise not_found(f"service {shown(name)} in namespace {shown(namespace)}")
     return record
+
+
+def get_instance(ctx: Context, path: InstancePath) -> tuple[ServiceRecord, InstanceRecord]:
+    """The service and one of its instances, living or past. Raises ApiError 404."""
+    record = get_service(ctx, path.namespace, path.name)
+    plausible = re.fullmatch(r"[0-9a-fA-F-]{1,36}", path.uuid) is not None
+    found = Reads(ctx.session()).instance(record.uuid, path.uuid) if plausible else None
+    if found is None:
+        raise not_found(f"instance {shown(path.uuid)} of service {shown(path.name)}")
+    return record, found
 
 
 def views(ctx: Context, records: Sequence[ServiceRecord]) -> list[ServiceView]:

@@ -146,6 +146,14 @@ class LogLines(RootModel[list[LogLineAnswer]]):
     """Lines of a log, oldest first."""
 
 
+class LogDays(RootModel[list[str]]):
+    """Days (YYYYMMDD, UTC) on which a service has lines, oldest first."""
+
+
+class LogAddress(RootModel[str]):
+    """Where a day's log can be fetched without a token, for 15 minutes."""
+
+
 class TrafficAnswer(_Answer):
     """A minute's traffic through the proxy; `time`: epoch seconds of its beginning.
 

@@ -14,7 +14,7 @@ from flask_openapi3_swagger.templates import swagger_html_string  # type: ignore
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 
-from api import auth, models, parameters
+from api import auth, models, models_metrics, models_scaling, parameters
 from api.answers import answer
 from orchestrator.settings import Settings
 from orchestrator.spec import ServiceSpec
@@ -39,6 +39,14 @@ def body(name: str, *, required: bool = True, types: tuple[str, ...] = ("applica
     return {"requestBody": {"required": required, "content": content}}
 
 
+def followed(model: type[BaseModel]) -> Schema:
+    """A 200 answer: the model as JSON, or server-sent events with follow=true."""
+    plain = {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}
+    events = {"schema": {"type": "string", "description": "events with `id` and, in JSON, `data`; see docs/logs.md"}}
+    description = (model.__doc__ or "").strip()
+    return {"description": description, "content": {"application/json": plain, "text/event-stream": events}}
+
+
 def install(app: OpenAPI, settings: Settings) -> None:
     """Serve the document at /openapi.json and the page at /docs. Call it when all routes are there."""
     document = cache(lambda: _document(app, settings))
@@ -61,9 +69,10 @@ def _document(app: OpenAPI, settings: Settings) -> Schema:
     """The framework's document with our schemas in full: its own schema model drops keywords it does not know."""
     document: Schema = app.api_doc
     schemas: Schema = {}
-    for model in vars(models).values():
-        if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == models.__name__:
-            _add(schemas, model, "serialization")
+    for module in (models, models_metrics, models_scaling):
+        for model in vars(module).values():
+            if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == module.__name__:
+                _add(schemas, model, "serialization")
     _add(schemas, parameters.LoginRequest, "validation")
     create, update = _requests(schemas, settings)
     schemas |= {"ServiceCreate": create, "ServiceUpdate": update}

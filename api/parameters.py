@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -86,11 +86,74 @@ class PageQuery(BaseModel):
     application: str | None = Field(None, description="only services of this application")
 
 
-class LogQuery(BaseModel):
-    """A time range, both ends included; the last 15 minutes when absent."""
+def _text(value: Any) -> Any:
+    if isinstance(value, str) and "\x00" in value:
+        raise ValueError("contains a NUL character, which is not allowed")
+    return _blank(value)
+
+
+class LineQuery(BaseModel):
+    """Which lines of a log: a time range, both ends included (the last 15 minutes when absent), and what they hold."""
 
     start_time: Seconds = None
     end_time: Seconds = None
+    stream: Annotated[Literal["stdout", "stderr", "skylark"] | None, BeforeValidator(_blank)] = Field(
+        None, description='only lines of this stream; skylark: its own words in a log, such as "40 lines dropped"'
+    )
+    query: Annotated[Annotated[str, Field(max_length=500)] | None, BeforeValidator(_text)] = Field(
+        None, description="only lines that hold this text, in capitals or not"
+    )
+    limit: Annotated[Annotated[int, Field(ge=1, le=10_000)] | None, BeforeValidator(_blank)] = Field(
+        None,
+        description="a page of at most so many lines, with a Link to the next one; absent: all, as a stream. When "
+        "following: begin with so many of the newest",
+    )
+    newest: Flag = Field(None, description="true, with limit: the last lines of the range instead of the first")
+    after: Annotated[Annotated[str, Field(max_length=200)] | None, BeforeValidator(_text)] = Field(
+        None, description="go on behind this cursor: X-Next-Cursor of a page, or the id of an event when following"
+    )
+    follow: Flag = Field(
+        None,
+        description="true: server-sent events, first the lines from start_time on, then those that come; "
+        "end_time is not allowed",
+    )
+    strict: Flag = Field(None, description="unknown parameters are errors instead of warnings")
+
+
+class LogQuery(LineQuery):
+    """Which lines of a service's log."""
+
+    instance: Annotated[Annotated[str, Field(pattern="^[0-9a-fA-F-]{8,36}$")] | None, BeforeValidator(_blank)] = Field(
+        None, description="only lines of this instance: its uuid, or the first 8 digits of it or more"
+    )
+
+
+class OwnLogQuery(LineQuery):
+    """Which lines of Skylark's own log."""
+
+    instance: Annotated[Literal["worker"] | None, BeforeValidator(_blank)] = Field(
+        None, description="the process that wrote them"
+    )
+
+
+class DayPath(ServicePath):
+    """A day of a service's log."""
+
+    day: Annotated[str, Field(description="YYYYMMDD, in UTC")]
+
+
+class DownloadPath(BaseModel):
+    """A signed address."""
+
+    service_uuid: str
+    file: str
+
+
+class DownloadQuery(BaseModel):
+    """What makes an address a signed one."""
+
+    expires: Annotated[int, Field(ge=0, le=9_000_000_000, description="epoch seconds")]
+    signature: str
 
 
 class TrafficQuery(BaseModel):
@@ -100,8 +163,35 @@ class TrafficQuery(BaseModel):
     end_time: Seconds = None
 
 
+class MetricQuery(BaseModel):
+    """A time range, both ends included (the last 15 minutes when absent), and how far apart its points are."""
+
+    start_time: Seconds = None
+    end_time: Seconds = None
+    point_per_period: Annotated[
+        Literal["1s", "1m", "5m", "15m", "30m", "1h", "4h", "12h", "1d", "7d", "30d"] | None, BeforeValidator(_blank)
+    ] = Field(
+        None, description="1s: the samples; absent: 1m, or the next longer period that gives at most 11000 points"
+    )
+
+
+class InstanceMetricQuery(MetricQuery):
+    """The same for one instance."""
+
+    maxima: Flag = Field(None, description="two more columns: cpu_utilization_max, memory_usage_max")
+
+
 class EventQuery(BaseModel):
     """Events after an id, or the newest ones."""
 
-    after: Annotated[Annotated[int, Field(ge=0, le=2**62)] | None, BeforeValidator(_blank)] = None
-    limit: Annotated[Annotated[int, Field(ge=1, le=1000)] | None, BeforeValidator(_blank)] = None
+    after: Annotated[Annotated[int, Field(ge=0, le=2**62)] | None, BeforeValidator(_blank)] = Field(
+        None, description="only events with a higher id, ascending; absent: the newest"
+    )
+    limit: Annotated[Annotated[int, Field(ge=1, le=1000)] | None, BeforeValidator(_blank)] = Field(
+        None, description="at most so many; 100 when absent. When following without `after`: so many to begin with"
+    )
+    kind: Annotated[
+        Annotated[str, Field(pattern="^[a-z_]+(,[a-z_]+)*$", max_length=500)] | None, BeforeValidator(_blank)
+    ] = Field(None, description="only these kinds, separated by commas, such as instance_died,rolled_back")
+    follow: Flag = Field(None, description="true: server-sent events, first those of the question, then what comes")
+    strict: Flag = Field(None, description="unknown parameters are errors instead of warnings")

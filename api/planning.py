@@ -12,9 +12,10 @@ from typing import Any
 
 from api.context import Context
 from api.lookup import check_namespace
-from api.writes import names_image
+from api.writes import names_count, names_image
 from orchestrator.actions import Plan
 from orchestrator.planner import plan
+from orchestrator.policy import count_after
 from orchestrator.spec import Parsed, ServiceSpec, parse_create, parse_update
 from orchestrator.state import Desired, Observed, Retry, Revision
 from orchestrator.store.passes import PassReads
@@ -72,7 +73,8 @@ def _changed(desired: Desired, observed: Observed, before: ServiceSpec, parsed: 
     spec = parsed.spec
     redeploy = spec.template_hash() != before.template_hash()
     recheck = names_image(parsed, before)
-    if spec == before and not recheck:
+    count = count_after(before, spec, desired.count, counted=names_count(parsed))
+    if spec == before and count == desired.count and not recheck:
         return replace(desired, pull=Retry()), observed
     revision = desired.revision
     if redeploy:
@@ -86,19 +88,12 @@ def _changed(desired: Desired, observed: Observed, before: ServiceSpec, parsed: 
         desired,
         generation=desired.generation + 1,
         started=spec.target_state == "STARTED",
-        count=_count(desired, spec, before),
+        count=count,
         stateful=spec.stateful,
         recheck_image=not redeploy and (recheck or desired.recheck_image) and desired.revision.image_id is not None,
         pull=Retry(),
     )
     return desired, observed
-
-
-def _count(desired: Desired, spec: ServiceSpec, before: ServiceSpec) -> int:
-    """The autoscaler's number stays while AUTO does."""
-    if spec.scaling_mode == "AUTO" and before.scaling_mode == "AUTO":
-        return desired.count
-    return spec.target_num_instances
 
 
 def _seen(ctx: Context, region_name: str, observed: Observed) -> tuple[Observed, datetime | None]:

@@ -72,7 +72,7 @@ def service_json(view: ServiceView, settings: Settings) -> Json:
         "image_tag": spec.image_tag,
         "instance_size": spec.instance_size,
         "linked_from_apps": dump(view.links.linked_from),
-        "target_num_instances": target_count(record),
+        "target_num_instances": record.count,
         "last_autoscaled_at": timestamp(record.last_autoscaled_at),
         "current_num_instances": len(running),
         "linked_from": dump(view.links.linked_from),
@@ -115,13 +115,6 @@ def _ready(instance: InstanceRecord) -> bool:
 def default_domain(record: ServiceRecord, settings: Settings) -> str:
     """The name under which the service is reached from outside."""
     return endpoints.default_domain_name(record.name, record.namespace, settings.base_domain)
-
-
-def target_count(record: ServiceRecord) -> int:
-    """The number wanted now: the autoscaler's while it rules, else the user's own."""
-    if record.spec.scaling_mode == "AUTO" and record.scale_target is not None:
-        return record.scale_target
-    return record.spec.target_num_instances
 
 
 def region_json(name: str, settings: Settings) -> Json:

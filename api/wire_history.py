@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from api.wire import Json, timestamp
 from orchestrator.actions import Action, Plan, Pull
-from orchestrator.logs.store import StoredLine
+from orchestrator.logs.lines import STREAM_NAMES, StoredLine
 from orchestrator.store.records import EventRecord, RevisionRecord, VolumeRecord
 from orchestrator.store.traffic import TrafficMinute
 
@@ -18,6 +18,26 @@ NANO = 1_000_000_000
 def log_json(line: StoredLine) -> Json:
     """A line of a log; the instance is named by the first 8 characters of its uuid."""
     return {"instance_id": line.instance_uuid[:8], "message": line.message, "time": line.at_ns // NANO}
+
+
+def followed_line_json(line: StoredLine) -> Json:
+    """A line of a followed log: as in an array, with its stream and its time to the nanosecond."""
+    return log_json(line) | {
+        "stream": STREAM_NAMES.get(line.stream, str(line.stream)),
+        "at": nano_timestamp(line.at_ns),
+    }
+
+
+def line_text(line: StoredLine) -> str:
+    """A line of a downloaded day: time, instance, stream, message."""
+    stream = STREAM_NAMES.get(line.stream, str(line.stream))
+    return f"{nano_timestamp(line.at_ns)} {line.instance_uuid[:8]} {stream} {line.message}\n"
+
+
+def nano_timestamp(at_ns: int) -> str:
+    """2026-01-02T03:04:05.678901234Z: all digits, so that lines of one millisecond keep their order."""
+    at = datetime.fromtimestamp(at_ns // NANO, UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ns % NANO:09d}Z"
 
 
 def traffic_json(minute: TrafficMinute) -> dict[str, Any]:

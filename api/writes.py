@@ -89,6 +89,11 @@ def names_image(parsed: Parsed, before: ServiceSpec) -> bool:
     return deploys and "@" not in parsed.spec.image_ref and parsed.spec.template_hash() == before.template_hash()
 
 
+def names_count(parsed: Parsed) -> bool:
+    """Whether the write names the number of instances, which then wins over the autoscaler's."""
+    return "target_num_instances" in parsed.named
+
+
 def _replace(
     ctx: Context,
     namespace: str,
@@ -112,6 +117,7 @@ def _replace(
                 reason=reason,
                 choose_port=ctx.choose_port,
                 take_domain=take_domain,
+                counted=names_count(parsed),
             )
         except Stale:
             continue

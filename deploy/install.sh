@@ -3,7 +3,8 @@
 # Usage: deploy/install.sh python|engine|tests|bench ...
 #   python  a Python of at least 3.11 that can make virtual environments
 #   engine  the Docker engine (unless one is there or already answers), and HAProxy for the traffic
-#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh
+#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh;
+#           Prometheus is only unpacked (build/bench), not installed
 #   bench   what is measured beside it: docker-compose, wrk; nginx and Caddy are only unpacked (build/bench), not installed
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -70,6 +71,7 @@ tests() {
     has ssh || missing+=(openssh-client)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     install "${missing[@]}"
+    unpack prometheus
 }
 
 bench() {

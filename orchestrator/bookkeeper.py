@@ -161,6 +161,7 @@ class Bookkeeper:
             service=(job.service_uuid, job.service_name),
             instance=job.instance_uuid,
             slot=job.action.slot,
+            exit_code=outcome.detail.exit_code if outcome.detail else None,
         )
 
     def _released(self, writes: PassWrites, outcome: Outcome) -> None:

@@ -16,7 +16,7 @@ from orchestrator.planner import plan
 from orchestrator.readiness import Verdict, with_readiness
 from orchestrator.rollout import is_complete
 from orchestrator.state import Instance, Observed, Phase, Retry
-from orchestrator.status import Status, status
+from orchestrator.status import CAPACITY, Status, limited, status
 from orchestrator.store.pass_writes import PassWrites
 from orchestrator.store.passes import Loaded
 
@@ -33,6 +33,7 @@ class Decision:
     plan: Plan = field(default_factory=Plan)
     writes: list[Write] = field(default_factory=list)
     actions: list[tuple[Action, Instance | None]] = field(default_factory=list)
+    refused: int = 0  # actions that the host has no room for
 
     @property
     def service(self) -> tuple[str, str]:
@@ -127,6 +128,22 @@ def _tell_death(decision: Decision, instance: Instance, retry: Retry) -> None:
     decision.writes.append(write)
 
 
+def refuse(decision: Decision, why: str) -> None:
+    """A launch is not carried out: `why` becomes the status, and an event when it is news.
+
+    The figures in `why` change from look to look; as long as the host stays full the first words stand.
+    """
+    decision.refused += 1
+    if decision.refused > 1:
+        return
+    desired, before = decision.loaded.desired, decision.loaded.shown.reason
+    known = before.startswith(CAPACITY)
+    decision.status = limited(desired, decision.observed, before if known else why)
+    if not known:
+        told = partial(PassWrites.event, kind="limited_by_capacity", reason=why, wanted=desired.count)
+        decision.writes.append(partial(told, service=decision.service))
+
+
 def tell_status(decision: Decision, now_status: Status) -> bool:
     """A status that differs from the one shown is written; an unchanged one costs nothing. Whether it differs."""
     loaded, desired = decision.loaded, decision.loaded.desired
@@ -172,7 +189,12 @@ def _prepare(decision: Decision, action: Action, now: datetime, new_uuid: Callab
                     "volume_orphaned", "kept: its service is deleted", service=decision.service, volumes=loaded.volumes
                 )
             )
-        case Pull() | ReleaseVolumes():
+        case Pull():
+            decision.writes.append(
+                lambda w: w.event("pull_started", action.reason, service=decision.service, image=action.image_ref)
+            )
+            decision.actions.append((action, None))
+        case ReleaseVolumes():
             decision.actions.append((action, None))
         case _:
             instance = next(i for i in decision.observed.instances if i.uuid == action.instance_uuid)

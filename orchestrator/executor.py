@@ -42,7 +42,7 @@ class Executor:
         self._clock = clock
         self._on_done = on_done
         self._lock = threading.Lock()
-        self._busy: set[str] = set()
+        self._busy: dict[str, str] = {}  # key -> verb
         self._pending: Counter[str] = Counter()
         self._outcomes: list[Outcome] = []
         self._pulls: dict[tuple[int, str], list[Job]] = {}
@@ -56,6 +56,11 @@ class Executor:
         with self._lock:
             return frozenset(self._busy)
 
+    def queued(self) -> Counter[str]:
+        """How many jobs there are by verb, waiting or under way."""
+        with self._lock:
+            return Counter(self._busy.values())
+
     def outcomes(self) -> list[Outcome]:
         """What came of jobs and was not acknowledged yet, oldest first."""
         with self._lock:
@@ -66,14 +71,14 @@ class Executor:
         with self._lock:
             self._outcomes = self._outcomes[len(outcomes) :]
             for outcome in outcomes:
-                self._busy.discard(outcome.job.key)
+                self._busy.pop(outcome.job.key, None)
 
     def submit(self, job: Job) -> None:
         """Queue a job; a job whose key is busy is dropped, the next pass decides again."""
         with self._lock:
             if job.key in self._busy:
                 return
-            self._busy.add(job.key)
+            self._busy[job.key] = job.verb
             self._pending[job.service_uuid] += 1
             if isinstance(job.action, Pull):
                 waiting = self._pulls.setdefault((id(job.engine), job.image_ref), [])

@@ -13,13 +13,15 @@ from sqlalchemy.orm import Session, sessionmaker
 from orchestrator.actions import Action, Launch, Purge, Resume
 from orchestrator.addresses import Place
 from orchestrator.bookkeeper import Bookkeeper
-from orchestrator.decision import Decision, Write, decide, tell_status
+from orchestrator.decision import Decision, Write, decide, refuse, tell_status
 from orchestrator.endpoints import INTERNAL
 from orchestrator.executor import Executor
 from orchestrator.job_maker import JobMaker
 from orchestrator.jobs import Job
 from orchestrator.links import link_hosts, link_variables
+from orchestrator.metrics.subjects import Subject, subjects
 from orchestrator.orphans import removal_jobs
+from orchestrator.places import FreeMemory, Places
 from orchestrator.planner import target_revision
 from orchestrator.readiness import Target, Verdict, known_verdict, target_of
 from orchestrator.shares import Share, describe, internal_error, unplanned, write_apart
@@ -49,7 +51,7 @@ class Following:
 
 @dataclass
 class PassReport:
-    """What a pass came to: when to look again at whom, and whose logs to follow. `wrote`: it changed the database."""
+    """When to look again at whom, and whom to follow, probe and measure. `wrote`: the pass changed the database."""
 
     services: int = 0
     actions: int = 0
@@ -58,6 +60,7 @@ class PassReport:
     again: set[str] = field(default_factory=set)
     following: list[Following] = field(default_factory=list)
     probing: list[tuple[Target, Verdict]] = field(default_factory=list)
+    measuring: list[Subject] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)  # engine URL -> its trouble, "" when it answered
 
 
@@ -65,11 +68,21 @@ class PassReport:
 class Hooks:
     """What the pass tells others, and asks them. `purged`: a service is gone for good, before its rows go.
 
-    `route_faults`: service uuid -> why some of its routes are not made.
+    `route_faults`: service uuid -> why some of its routes are not made. `free_memory`: of an engine's host.
     """
 
     purged: Callable[[str], None] = lambda service_uuid: None
     route_faults: Callable[[], Mapping[str, str]] = dict
+    free_memory: FreeMemory = lambda url: None
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What a pass reads from, beside the engines."""
+
+    reads: PassReads
+    book: AddressBook
+    places: Places
 
 
 class Reconciler:
@@ -117,11 +130,13 @@ class Reconciler:
         shares = [Share("engines", self._tell_engines(sights))]
         with session_scope(self._sessions) as session:
             reads = PassReads(session)
-            book = AddressBook(session, self._job_maker.settings)
+            settings = self._job_maker.settings
+            places = Places(session, settings, self._region_engines, self._hooks.free_memory)
+            sources = _Sources(reads, AddressBook(session, settings), places)
             loaded = reads.load(wanted)
             services, adopted = self._strays.adopt(reads, loaded, sights, self._region_engines, busy)
             for service in services:
-                share = self._service(reads, book, service, sights, busy, now, report)
+                share = self._service(sources, service, sights, busy, now, report)
                 share.writes[:0] = adopted.get(service.uuid, [])
                 shares.append(share)
             shares += [self._unreadable(unreadable) for unreadable in reads.unreadable]
@@ -154,8 +169,7 @@ class Reconciler:
 
     def _service(
         self,
-        reads: PassReads,
-        book: AddressBook,
+        sources: _Sources,
         loaded: Loaded,
         sights: dict[str, Sight],
         busy: frozenset[str],
@@ -173,13 +187,13 @@ class Reconciler:
             decision.status = with_route_fault(decision.status, route_fault)
         except Exception as error:
             return unplanned(loaded, loaded.desired.generation, describe(error), error)
-        service_jobs, faults = self._ready(reads, book, decision, sight) if sight else ([], [])
+        service_jobs, faults = self._ready(sources, decision, sight) if sight else ([], [])
         shown = internal_error(describe(faults[0])) if faults else decision.status
         if tell_status(decision, shown) and faults:
             log.error("planning failed: %s", loaded.full_name, exc_info=faults[0])
         if decision.plan.wake_at:
             report.wake[loaded.uuid] = decision.plan.wake_at
-        if len(service_jobs) + len(faults) < len(decision.plan.actions):
+        if len(service_jobs) + len(faults) + decision.refused < len(decision.plan.actions):
             report.again.add(loaded.uuid)  # a step of rows only: the next one can follow at once
         for instance in decision.observed.instances:
             target = target_of(instance, loaded.uuid, loaded.probe_of(instance))
@@ -191,21 +205,28 @@ class Reconciler:
                 for i in decision.observed.instances
                 if i.container_id and not i.busy and i.phase not in (Phase.PENDING, Phase.CREATED)  # no log yet
             ]
+            sizes, instances = self._job_maker.settings.sizes, decision.observed.instances
+            report.measuring += subjects(url, loaded.uuid, instances, loaded.size, loaded.own_sizes, sizes)
         return Share(loaded.full_name, decision.writes, service_jobs)
 
     def _unreadable(self, service: Unreadable) -> Share:
         """A service whose rows can't be read keeps what runs of it, until somebody mends it."""
         return unplanned(service, service.generation, service.error)
 
-    def _ready(
-        self, reads: PassReads, book: AddressBook, decision: Decision, sight: Sight
-    ) -> tuple[list[Job], list[Exception]]:
-        """The decision's actions as jobs, and the faults of those that can't be made ready: the others go on."""
+    def _ready(self, sources: _Sources, decision: Decision, sight: Sight) -> tuple[list[Job], list[Exception]]:
+        """The decision's actions as jobs, and the faults of those that can't be made ready: the others go on.
+
+        A launch for which the host has no room is left out, and nothing of it is written down.
+        """
         jobs: list[Job] = []
         faults: list[Exception] = []
+        loaded = decision.loaded
         for action, instance in decision.actions:
             try:
-                writes, job = self._made_ready(reads, book, decision, action, instance, sight)
+                if isinstance(action, Launch) and (why := sources.places.refusal(loaded.region, loaded.size)):
+                    refuse(decision, why)
+                    continue
+                writes, job = self._made_ready(sources, decision, action, instance, sight)
             except Exception as error:
                 faults.append(error)
                 continue
@@ -215,15 +236,14 @@ class Reconciler:
 
     def _made_ready(
         self,
-        reads: PassReads,
-        book: AddressBook,
+        sources: _Sources,
         decision: Decision,
         action: Action,
         instance: Instance | None,
         sight: Sight,
     ) -> tuple[list[Write], Job | None]:
         """The rows that must stand before an action, and its job (None: it concerns rows only)."""
-        loaded = decision.loaded
+        loaded, reads = decision.loaded, sources.reads
         if isinstance(action, Purge):
             self._hooks.purged(loaded.uuid)
             return [partial(_purge, decision=decision)], None
@@ -233,7 +253,7 @@ class Reconciler:
         links: dict[str, str] = {}
         place: Place | None = None
         if isinstance(action, Launch | Resume) and instance is not None and spec is not None:
-            place, given = self._place(book, loaded, instance, spec)
+            place, given = self._place(sources.book, loaded, instance, spec)
             writes.append(partial(PassWrites.keep_given, given=given))
             instance = replace(instance, address=place.address)
         if isinstance(action, Launch) and instance is not None:

@@ -66,8 +66,22 @@ class Settings:
     volume_usage_seconds: float = 60.0
     pids_limit: int = 1024
     container_log_driver: str = "json-file"
-    container_log_max_size: str = "10m"
-    container_log_max_file: int = 3
+    container_log_max_size: str = "20m"
+    container_log_max_file: int = 5
+    log_max_mb: int = 10_240  # of all stored log lines
+    log_service_max_mb: int = 2_048  # of one service's
+    log_lines_per_second: int = 20_000  # of one service; more are counted, not kept
+    metric_seconds: float = 5.0
+    metric_raw_hours: int = 24
+    metric_rollup_days: int = 30
+    metric_max_mb: int = 2_048
+    autoscaling_window_seconds: float = 30.0
+    autoscaling_warmup_seconds: float = 15.0
+    autoscaling_idle_seconds: float = 300.0
+    autoscaling_dry_run: bool = False
+    capacity_instances: int = 1_000  # living at once, on one engine
+    capacity_memory_mb: int | None = None  # of the sizes of all instances together; None: what the host has free
+    capacity_reserve_mb: int = 256  # the host's own
     regions: Mapping[str, Region] = field(default_factory=lambda: DEFAULT_REGIONS)
     sizes: Mapping[str, Size] = field(default_factory=lambda: DEFAULT_SIZES)
     registries: Mapping[str, RegistryAuth] = field(default_factory=dict)  # by host[:port]
@@ -90,9 +104,19 @@ class Settings:
         return self.home / "wake.sock"
 
     @property
-    def log_store_path(self) -> Path:
-        """The log store's own SQLite file."""
-        return self.home / "logs" / "lines.sqlite"
+    def log_folder(self) -> Path:
+        """The log store: a SQLite file for each day."""
+        return self.home / "logs"
+
+    @property
+    def metric_folder(self) -> Path:
+        """The metric store, and what the worker tells Prometheus."""
+        return self.home / "metrics"
+
+    @property
+    def figures_path(self) -> Path:
+        """What the worker last told Prometheus; the API hands it on."""
+        return self.metric_folder / "worker.prom"
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -148,6 +172,20 @@ _VARIABLES: dict[str, type | tuple[str, ...]] = {
     "container_log_driver": ("json-file", "local"),
     "container_log_max_size": str,
     "container_log_max_file": int,
+    "log_max_mb": int,
+    "log_service_max_mb": int,
+    "log_lines_per_second": int,
+    "metric_seconds": float,
+    "metric_raw_hours": int,
+    "metric_rollup_days": int,
+    "metric_max_mb": int,
+    "autoscaling_window_seconds": float,
+    "autoscaling_warmup_seconds": float,
+    "autoscaling_idle_seconds": float,
+    "autoscaling_dry_run": bool,
+    "capacity_instances": int,
+    "capacity_memory_mb": int,
+    "capacity_reserve_mb": int,
 }
 
 

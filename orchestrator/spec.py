@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.spec_models import AutoscalingConfig, PortSpec, ServiceSpec, VolumeSpec, fingerprint
+from orchestrator.spec_models import PortSpec, ServiceSpec, VolumeSpec, fingerprint
 from orchestrator.spec_parse import Parsed, Rules, SpecError, parse_create, parse_update
+from orchestrator.spec_scaling import AutoscalingConfig
 
 __all__ = [
     "AutoscalingConfig",

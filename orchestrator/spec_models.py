@@ -7,17 +7,14 @@ import json
 import shlex
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from orchestrator import spec_maps as maps
 from orchestrator import spec_text as read
 from orchestrator.endpoints import DIRECT, ENDPOINT_TYPES, HTTP, default_endpoint_type
+from orchestrator.spec_scaling import AutoscalingConfig, check_endpoints
+from orchestrator.spec_schema import FROZEN, NULL, Accepts, JsonSchema, number, words
 from orchestrator.spec_text import shown
-
-JsonSchema = dict[str, Any]
-NULL: JsonSchema = {"type": "null"}
-METRICS = ("CPU_UTILIZATION", "MEMORY_UTILIZATION")
-STATISTICS = ("MEAN", "MAX", "MIN", "COUNT", "SUM")
 
 
 class Installation(Protocol):
@@ -33,47 +30,18 @@ class Installation(Protocol):
     def backups(self) -> frozenset[str]: ...
 
 
-class _Accepts:
-    """Annotation: the request schema allows these forms beside the model's own."""
-
-    def __init__(self, *forms: JsonSchema) -> None:
-        self.forms = forms
-
-    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> JsonSchema:
-        own = handler(core_schema)
-        return {"anyOf": [own, *self.forms]} if handler.mode == "validation" else own
-
-
-def _number(low: int, high: int) -> tuple[Any, Any]:
-    forms: list[JsonSchema] = [
-        {"type": "integer", "minimum": low, "maximum": high},
-        {"type": "string", "pattern": "^[0-9]{1,9}$", "description": "the same number as decimal text"},
-    ]
-    return BeforeValidator(read.whole(low, high)), WithJsonSchema({"anyOf": forms}, mode="validation")
-
-
-def _words(*words: str) -> tuple[Any, Any]:
-    return BeforeValidator(read.one_of(*words)), WithJsonSchema({"type": "string", "enum": list(words)})
-
-
 _JSON_TEXT: JsonSchema = {"type": "string", "contentMediaType": "application/json"}
 _EMPTY: JsonSchema = {"type": "object", "maxProperties": 0}
 _NAME: JsonSchema = {"type": "string", "pattern": f"^{read.DNS_LABEL}$", "maxLength": 63}
 _SCALAR: JsonSchema = {"type": ["string", "number", "boolean", "null"]}
 
 Name = Annotated[str, BeforeValidator(read.dns_label), WithJsonSchema(_NAME)]
-Command = Annotated[str, BeforeValidator(read.command), Field(max_length=32 * 1024), _Accepts(NULL)]
-PortNumber = Annotated[int, *_number(1, 65535)]
-Positive = Annotated[int, *_number(1, 1000)]
-Threshold = Annotated[
-    str,
-    BeforeValidator(read.threshold),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]}, mode="validation"),
-]
+Command = Annotated[str, BeforeValidator(read.command), Field(max_length=32 * 1024), Accepts(NULL)]
+PortNumber = Annotated[int, *number(1, 65535)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = FROZEN
 
 
 class PortSpec(_Part):
@@ -110,7 +78,7 @@ class VolumeSpec(_Part):
     """A folder kept per slot. `backup_id`: fill it from this backup when the service is made."""
 
     app_volume_dir: Annotated[str, BeforeValidator(read.volume_path), Field(min_length=2, max_length=255)]
-    volume_type: Annotated[str, BeforeValidator(lambda v: read.word(32)(v or "EBS")), _Accepts(NULL)] = "EBS"
+    volume_type: Annotated[str, BeforeValidator(lambda v: read.word(32)(v or "EBS")), Accepts(NULL)] = "EBS"
     size_gb: Annotated[
         int,
         BeforeValidator(lambda v: read.whole(1, 1_000_000)(10 if v is None else v)),
@@ -127,52 +95,23 @@ class VolumeSpec(_Part):
         return value
 
 
-class AutoscalingConfig(_Part):
-    """When AUTO adds and takes away instances. Thresholds are fractions kept as text: "0.6" is 60 %."""
-
-    metric_name: Annotated[str, *_words(*METRICS)] = "CPU_UTILIZATION"
-    metric_stat: Annotated[str, *_words(*STATISTICS)] = "MEAN"
-    lower_threshold: Threshold
-    upper_threshold: Threshold
-    decrease_delta: Positive = 1
-    increase_delta: Positive = 1
-    minimum_num_instances: Positive
-    maximum_num_instances: Positive
-    wait_period: Annotated[int, *_number(0, 86400)] = Field(30, description="seconds until the next look")
-
-    @field_validator("upper_threshold")
-    @classmethod
-    def _above_lower(cls, value: str, info: ValidationInfo) -> str:
-        lower = info.data.get("lower_threshold")
-        if lower is not None and float(value) <= float(lower):
-            raise ValueError(f"{value} is not above lower_threshold {lower}; allowed: more than that, up to 1")
-        return value
-
-    @field_validator("maximum_num_instances")
-    @classmethod
-    def _not_below_minimum(cls, value: int, info: ValidationInfo) -> int:
-        minimum = info.data.get("minimum_num_instances", 1)
-        if value < minimum:
-            raise ValueError(f"{value} is below minimum_num_instances {minimum}; allowed: {minimum} to 1000")
-        return value
-
-
 class ServiceSpec(_Part):
     """A service as its user declared it. Read-only to the system; a change is a new one.
 
-    `volumes` and `autoscaling_config` stand before `scaling_mode` because AUTO is judged by them.
+    `volumes` and `autoscaling_config` stand before `scaling_mode` because AUTO is judged by them, `instance_ports`
+    before both for the same reason.
     """
 
     service_name: Name
     application: Annotated[Annotated[str, Field(max_length=64)] | None, BeforeValidator(read.application)] = None
     image_name: Annotated[str, BeforeValidator(read.image_name), Field(min_length=1, max_length=512)]
-    image_tag: Annotated[str, BeforeValidator(read.image_tag), _Accepts(NULL)] = "latest"
+    image_tag: Annotated[str, BeforeValidator(read.image_tag), Accepts(NULL)] = "latest"
     run_command: Command = ""
     entrypoint: Command = ""
     instance_size: str = Field("XS", description="XXS XS S M L XL")
-    target_state: Annotated[str, *_words("STARTED", "STOPPED")] = "STARTED"
-    target_num_instances: Annotated[int, *_number(0, 1000)] = 1
-    custom_domain_name: Annotated[str, BeforeValidator(read.domain_name), Field(max_length=253), _Accepts(NULL)] = ""
+    target_state: Annotated[str, *words("STARTED", "STOPPED")] = "STARTED"
+    target_num_instances: Annotated[int, *number(0, 1000)] = 1
+    custom_domain_name: Annotated[str, BeforeValidator(read.domain_name), Field(max_length=253), Accepts(NULL)] = ""
     linked_to_apps: Annotated[
         dict[str, str],
         BeforeValidator(maps.links),
@@ -186,18 +125,16 @@ class ServiceSpec(_Part):
         ),
     ] = {}
     instance_ports: Annotated[
-        tuple[PortSpec, ...], BeforeValidator(maps.json_array), _Accepts(_EMPTY, _JSON_TEXT, NULL)
+        tuple[PortSpec, ...], BeforeValidator(maps.json_array), Accepts(_EMPTY, _JSON_TEXT, NULL)
     ] = ()
-    volumes: Annotated[
-        tuple[VolumeSpec, ...], BeforeValidator(maps.json_array), _Accepts(_EMPTY, _JSON_TEXT, NULL)
-    ] = ()
+    volumes: Annotated[tuple[VolumeSpec, ...], BeforeValidator(maps.json_array), Accepts(_EMPTY, _JSON_TEXT, NULL)] = ()
     autoscaling_config: Annotated[
         AutoscalingConfig | None,
         BeforeValidator(lambda v: v if isinstance(v, AutoscalingConfig) else maps.json_object(v) or None),
-        _Accepts(_EMPTY, _JSON_TEXT),
+        Accepts(_EMPTY, _JSON_TEXT),
     ] = None
-    scaling_mode: Annotated[str, *_words("MANUAL", "AUTO")] = "MANUAL"
-    region_name: Annotated[str, _Accepts(NULL)] = Field("", validate_default=True)
+    scaling_mode: Annotated[str, *words("MANUAL", "AUTO")] = "MANUAL"
+    region_name: Annotated[str, Accepts(NULL)] = Field("", validate_default=True)
     deployment_preference: Annotated[
         dict[str, Any],
         BeforeValidator(maps.preference),
@@ -240,6 +177,13 @@ class ServiceSpec(_Part):
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} given twice; each app_volume_dir at most once")
+        return value
+
+    @field_validator("autoscaling_config")
+    @classmethod
+    def _has_the_endpoints(cls, value: AutoscalingConfig | None, info: ValidationInfo) -> AutoscalingConfig | None:
+        if value is not None and "instance_ports" in info.data:
+            check_endpoints(value, {port.endpoint_type for port in info.data["instance_ports"]})
         return value
 
     @field_validator("scaling_mode")

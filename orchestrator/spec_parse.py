@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from orchestrator.endpoints import HTTP
 from orchestrator.spec_maps import json_array, json_object
-from orchestrator.spec_models import AutoscalingConfig, PortSpec, ServiceSpec, VolumeSpec
+from orchestrator.spec_models import PortSpec, ServiceSpec, VolumeSpec
+from orchestrator.spec_scaling import AutoscalingConfig
 from orchestrator.spec_text import shown
 
 PATH_KEYS = frozenset({"service_name", "app_name", "namespace"})
@@ -60,7 +61,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Parsed:
-    """A valid spec, what the user should hear about it, and the known keys that the body named."""
+    """A valid spec, what the user should hear about it, and the known keys that the body gave a value."""
 
     spec: ServiceSpec
     warnings: tuple[str, ...] = ()
@@ -217,5 +218,6 @@ def _finish(spec: ServiceSpec | None, faults: Faults, warnings: tuple[str, ...],
             *warnings,
             f"custom_domain_name {spec.custom_domain_name} is stored and takes effect when there is an {HTTP}",
         )
-    named = {"service_name" if key == "app_name" else key for key in given if key in KNOWN_KEYS}
+    keys = {key for key, value in given.items() if key in KNOWN_KEYS and value is not None}
+    named = {"service_name" if key == "app_name" else key for key in keys}
     return Parsed(spec, warnings, frozenset(named))

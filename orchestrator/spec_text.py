@@ -18,6 +18,7 @@ LABEL_RULE = "lowercase letters, digits and dashes, no dash at the ends, at most
 _DOMAIN_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
 _PART = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+_THRESHOLD = r"[0-9]{1,9}(\.[0-9]{1,12})?|\.[0-9]{1,12}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _IMAGE = re.compile(rf"({_HOST}/)?{_PART}(/{_PART})*(@{_DIGEST})?")
 _TAG = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}|@?{_DIGEST}")
@@ -72,15 +73,28 @@ def one_of(*allowed: str) -> Callable[[Any], str]:
     return read
 
 
-def threshold(value: Any) -> str:
-    """A fraction from 0 to 1 as text ("0.6" = 60 %), given as text or number; a text is kept as it is written."""
+def threshold(value: Any, *, fraction: bool) -> str:
+    """A threshold as text, given as text or number; a text is kept as it is written.
+
+    `fraction`: from 0 to 1 ("0.6" = 60 %); else any number from 0 on, as sums, counts, requests and connections are.
+    """
+    allowed = "0 to 1, 0.6 means 60 %" if fraction else "any number from 0 on, such as 1.5 or 100"
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,12})?|\.[0-9]{1,12}", value.strip()):
-        raise ValueError(f"{shown(value)} is not a fraction; allowed: 0 to 1, 0.6 means 60 %")
-    if float(value) > 1:
+    if not isinstance(value, str) or not re.fullmatch(_THRESHOLD, value.strip()):
+        raise ValueError(f"{shown(value)} is not a {'fraction' if fraction else 'number'}; allowed: {allowed}")
+    if fraction and float(value) > 1:
         raise ValueError(f"{shown(value)} is above 1; a threshold is a fraction from 0 to 1, 0.6 means 60 %")
     return value.strip()
+
+
+def switch(value: Any) -> bool:
+    """On or off: true, false, as JSON or as text, 1 or 0."""
+    known = {"true": True, "1": True, "false": False, "0": False}
+    word = str(value).lower() if isinstance(value, (bool, int, str)) else ""
+    if word not in known:
+        raise ValueError(f"{shown(value)} is not allowed; one of true, false, 1, 0")
+    return known[word]
 
 
 def dns_label(value: Any) -> str:

@@ -75,6 +75,7 @@ class Desired:
     progress_deadline_seconds: float = 60.0  # a rollout that gets nowhere for so long has failed
     rollout_failure: str = ""  # why the last rollout went back
     recheck_image: bool = False  # a deploy named the tag again: look whether it moved
+    may_sleep: bool = False  # no instance is wanted until a request comes, when the count is 0
     image_missing: bool = False  # the engine lost the resolved image: fetch it again by digest
     pull: Retry = field(default_factory=Retry)
 

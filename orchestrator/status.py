@@ -10,6 +10,8 @@ from orchestrator.planner import target_revision
 from orchestrator.state import Desired, Instance, Observed, Phase
 
 PROVED_SECONDS = 15.0  # a crash-looping slot is called so until an instance of it has run this long
+CAPACITY = "limited by capacity"  # how the reason begins when the host takes no more
+STATUSES = ("Running", "Deploying", "Stopped", "Error", "StartError", "PartialRunning")
 _ENDED = {Phase.EXITED, Phase.VANISHED, Phase.GONE}
 _COMING = {Phase.PENDING, Phase.CREATED}
 
@@ -39,18 +41,29 @@ def status(desired: Desired, observed: Observed, plan: Plan, now: datetime) -> S
     trouble = _trouble(desired, observed, now)
     ready, wanted = _ready(desired, living), desired.count
     if trouble:
-        word = "StartError" if ready == 0 and wanted else "PartialRunning" if ready < wanted else "Running"
-        return Status(word, False, trouble)
+        return Status(_word(ready, wanted), False, trouble)
     if _converged(desired, living, plan) and ready == wanted:
         if desired.recheck_image:  # it serves, but the deploy is not over: the tag may have moved
             return Status("Running", True, f"looking whether {desired.revision.image_ref} moved")
-        return Status("Running", False, desired.rollout_failure or f"{ready} of {_count(wanted, 'instance')} running")
+        asleep = "asleep: wakes on the first request" if desired.may_sleep and not wanted else ""
+        said = asleep or f"{ready} of {_count(wanted, 'instance')} running"
+        return Status("Running", False, desired.rollout_failure or said)
     return Status("Deploying", True, _progress(desired, living, plan, ready))
+
+
+def limited(desired: Desired, observed: Observed, reason: str) -> Status:
+    """The status of a service that the host has no room for, or not for all of it."""
+    ready = _ready(desired, [i for i in observed.instances if i.phase not in _ENDED])
+    return Status(_word(ready, desired.count), False, reason)
 
 
 def with_route_fault(now_status: Status, fault: str) -> Status:
     """The status with what its routes lack; its instances fare as they do."""
     return replace(now_status, reason=f"{now_status.reason}; {fault}") if fault else now_status
+
+
+def _word(ready: int, wanted: int) -> str:
+    return "StartError" if ready == 0 and wanted else "PartialRunning" if ready < wanted else "Running"
 
 
 def _trouble(desired: Desired, observed: Observed, now: datetime) -> str:

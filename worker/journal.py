@@ -14,9 +14,7 @@ class TextFormat(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback under it where there is one."""
-        words = [_stamp(record), record.levelname, _one_line(record.getMessage())]
-        words += [f"{key}={_quoted(value)}" for key, value in _fields(record).items()]
-        line = " ".join(words)
+        line = f"{_stamp(record)} {_said(record)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -37,6 +35,12 @@ class JsonFormat(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
+def one_line(record: logging.LogRecord) -> str:
+    """The record as TextFormat has it, without its time; of a traceback only what it comes to in the end."""
+    error = record.exc_info[1] if record.exc_info else None
+    return _said(record) + (f" error={_quoted(f'{type(error).__name__}: {error}')}" if error else "")
+
+
 def set_up(log_format: str, level: str) -> None:
     """Send all logs to standard error in this format."""
     handler = logging.StreamHandler(sys.stderr)
@@ -51,6 +55,11 @@ def set_up(log_format: str, level: str) -> None:
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     return dict(getattr(record, "fields", {}))
+
+
+def _said(record: logging.LogRecord) -> str:
+    words = [record.levelname, _one_line(record.getMessage())]
+    return " ".join(words + [f"{key}={_quoted(value)}" for key, value in _fields(record).items()])
 
 
 def _stamp(record: logging.LogRecord) -> str:

@@ -22,14 +22,16 @@ class PassLoop:
     wait, and are kept.
     """
 
-    def __init__(self, run_pass: Callable[[Collection[str] | None], None], may_run: Callable[[], bool]) -> None:
+    def __init__(
+        self, run_pass: Callable[[Collection[str] | None], None], may_run: Callable[[], bool], name: str = "passes"
+    ) -> None:
         self._run_pass = run_pass
         self._may_run = may_run
         self._due: dict[str, float] = {}
         self._again: dict[str, list[float]] = {}
         self._changed = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._loop, name="passes", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin."""

@@ -9,8 +9,9 @@ from api import models
 from api.answers import answer, empty
 from api.context import context
 from api.errors import not_found
+from api.event_questions import event_answer
+from api.openapi import followed
 from api.parameters import EventQuery, OrphanPath
-from api.routes.details import event_list
 from api.wire import region_json
 from api.wire_history import orphan_json
 from orchestrator.spec_text import shown
@@ -20,10 +21,10 @@ from orchestrator.store.reads import Reads
 blueprint = APIBlueprint("operators", __name__, url_prefix="/v1", abp_tags=[Tag(name="operators")])
 
 
-@blueprint.get("/events", responses={200: models.EventsAnswer})
+@blueprint.get("/events", responses={200: followed(models.EventsAnswer)})
 def events(query: EventQuery) -> Response:
-    """What happened in the whole installation, deleted services included."""
-    return event_list(context(), None, query)
+    """What happened in the whole installation, deleted services included. `follow`: what comes, too."""
+    return event_answer(context(), query, None)
 
 
 @blueprint.get("/volumes/orphans", responses={200: models.Orphans})

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from orchestrator.metrics.samples import Reading
+
 LABEL_INSTALLATION = "skylark.installation"
 LABEL_SERVICE = "skylark.service"  # service uuid
 LABEL_SERVICE_NAME = "skylark.service_name"  # namespace/name, for people
@@ -150,6 +152,16 @@ class LogLine:
     message: bytes  # without the line end
 
 
+@dataclass(frozen=True)
+class LogSource:
+    """Where the engine keeps a container's log. `path`: the file, when it can be read from here; "": ask `logs`."""
+
+    driver: str = ""
+    path: str = ""
+    most_files: int = 0  # that the engine keeps of it, rotated ones included; 0: not known
+    most_bytes: int = 0  # that all of these hold; 0: without limit, or not known
+
+
 class Engine(Protocol):
     """A container engine. Every method may raise EngineError; each is one engine call unless it says otherwise."""
 
@@ -198,8 +210,14 @@ class Engine(Protocol):
     def volume_usage(self) -> Mapping[str, int]:
         """Bytes really used, by volume name, of our volumes. Costly (walks the files): never in a pass."""
 
+    def stats(self, container_id: str) -> Reading:
+        """What a running container has used so far; NOT_FOUND when it is not there, CONFLICT when it does not run."""
+
     def logs(self, container_id: str, *, since_seconds: int = 0, follow: bool = False) -> Iterator[LogLine]:
         """Lines in the order of the engine, stdout and stderr; with `follow` until the container ends."""
+
+    def log_source(self, container_id: str) -> LogSource:
+        """Where its log is: one inspect. NOT_FOUND when the container is not there."""
 
     def events(self, since: float | None = None) -> Iterator[EngineEvent]:
         """Events of our containers as they come; ends or raises when the connection does."""

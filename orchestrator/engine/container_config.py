@@ -64,8 +64,8 @@ def container_config(
     base_domain: str,
     pids_limit: int = 1024,
     log_driver: str = "json-file",
-    log_max_size: str = "10m",
-    log_max_file: int = 3,
+    log_max_size: str = "20m",
+    log_max_file: int = 5,
     stop_grace_seconds: int = 10,
     link_variables: Mapping[str, str] | None = None,
     place: Place | None = None,
@@ -105,13 +105,19 @@ def container_config(
         memory_bytes=size.memory_bytes,
         pids_limit=pids_limit,
         log_driver=log_driver,
-        log_options={"max-size": log_max_size, "max-file": str(log_max_file)},
+        log_options=log_options(log_driver, log_max_size, log_max_file),
         hostname=hostname(spec.service_name, slot),
         network=network_name(installation, namespace) if place else "bridge",
         address=place.address if place else "",
         extra_hosts=place.hosts if place else {},
         stop_grace_seconds=stop_grace_seconds,
     )
+
+
+def log_options(driver: str, max_size: str, max_file: int) -> dict[str, str]:
+    """How the engine rotates the log. `local` would compress what it rotates, and the collector reads it as it is."""
+    options = {"max-size": max_size, "max-file": str(max_file)}
+    return options | {"compress": "false"} if driver == "local" else options
 
 
 def hostname(service_name: str, slot: int) -> str:

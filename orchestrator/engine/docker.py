@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from docker.utils import version_gte
 
 from orchestrator.engine.base import (
     LABEL_INSTALLATION,
@@ -17,6 +22,7 @@ from orchestrator.engine.base import (
     ContainerFact,
     EngineEvent,
     LogLine,
+    LogSource,
     NetworkConfig,
     RegistryAuth,
     ResolvedImage,
@@ -25,7 +31,7 @@ from orchestrator.engine.base import (
 )
 from orchestrator.engine.docker_connection import Connection
 from orchestrator.engine.docker_errors import sort_pull, sort_start
-from orchestrator.engine.docker_logs import log_lines
+from orchestrator.engine.docker_logs import log_lines, log_source
 from orchestrator.engine.docker_wire import (
     EVENT_ACTIONS,
     container_detail,
@@ -37,10 +43,12 @@ from orchestrator.engine.docker_wire import (
     network_subnet,
     registry_host,
     split_reference,
+    stats_reading,
     with_quota,
 )
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.engine.loop_volumes import LoopVolumes, folder_usage_bytes
+from orchestrator.metrics.samples import Reading
 
 _EVENTS_SILENCE_SECONDS = 60.0  # the stream can die without a word: TIMEOUT then, and the listener asks anew
 _PULL_SILENCE_SECONDS = 300.0  # a pull that says nothing for so long is given up
@@ -245,6 +253,14 @@ class DockerEngine:
         sizes = {v["Name"]: (v.get("UsageData") or {}).get("Size", -1) for v in volumes if v["Name"] in names}
         return {name: size for name, size in sizes.items() if size >= 0}
 
+    def stats(self, container_id: str) -> Reading:
+        """Engines before 20.10 know no one-shot answer, and take two seconds for it."""
+        with self._faults():
+            api = self._api()
+            one_shot = True if version_gte(api.api_version, "1.41") else None
+            answer = api.stats(container_id, stream=False, one_shot=one_shot)
+        return stats_reading(answer, time.time_ns() // 1_000_000)
+
     def logs(self, container_id: str, *, since_seconds: int = 0, follow: bool = False) -> Iterator[LogLine]:
         """Bytes as the log driver kept them (json-file: invalid UTF-8 replaced).
 
@@ -254,6 +270,13 @@ class DockerEngine:
         params = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow), "since": since_seconds}
         path = f"/containers/{container_id}/logs"
         yield from log_lines(self._connection.stream("GET", path, params, silence_seconds=None if follow else -1))
+
+    def log_source(self, container_id: str) -> LogSource:
+        with self._faults():
+            source = log_source(self._api().inspect_container(container_id))
+        if not self._connection.local or not os.access(os.path.dirname(source.path) or "-", os.R_OK | os.X_OK):
+            return replace(source, path="")
+        return source
 
     def events(self, since: float | None = None) -> Iterator[EngineEvent]:
         """Raises TIMEOUT after a minute without one, since a dead stream looks the same: ask anew with `since`."""

@@ -7,15 +7,36 @@ A line above 16 KiB comes as several entries with one time, of which only the la
 
 from __future__ import annotations
 
+import posixpath
+import re
 from calendar import timegm
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from time import strptime
+from typing import Any
 
-from orchestrator.engine.base import LogLine
+from orchestrator.engine.base import LogLine, LogSource
 
 _STREAMS = {0: "stdout", 1: "stdout", 2: "stderr"}
 _LONGEST_LINE = 1024 * 1024  # a container that never ends its line must not fill our memory
+
+
+def log_source(answer: Mapping[str, Any]) -> LogSource:
+    """Where the log of an inspected container is. The engine names the file of json-file alone; `local` has its own."""
+    config = answer["HostConfig"]["LogConfig"]
+    driver, path = str(config["Type"]), str(answer.get("LogPath") or "")
+    options = config.get("Config") or {}
+    most_files = int(options.get("max-file") or {"json-file": 1, "local": 5}.get(driver, 0))
+    home = posixpath.dirname(str(answer.get("HostnamePath") or ""))
+    if driver == "local" and home:
+        path = posixpath.join(home, "local-logs", "container.log")
+    return LogSource(driver, path, most_files, most_files * size_bytes(options.get("max-size") or ""))
+
+
+def size_bytes(text: str) -> int:
+    """`20m` -> 20971520, as the engine reads sizes; 0 when it is none."""
+    found = re.fullmatch(r"(\d+)\s*([kmgt]?)i?b?", text.strip().lower())
+    return int(found[1]) * 1024 ** " kmgt".index(found[2] or " ") if found else 0
 
 
 def log_lines(chunks: Iterable[bytes]) -> Iterator[LogLine]:

@@ -17,6 +17,8 @@ from orchestrator.engine.base import (
     PortBinding,
 )
 from orchestrator.engine.errors import EngineError, Fault
+from orchestrator.metrics.interfaces import Network
+from orchestrator.metrics.samples import Reading
 
 # Nothing but these of the kernel's privileges: with fewer, sshd and nginx do not start (tried one by one)
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL", "SYS_CHROOT", "NET_BIND_SERVICE")
@@ -97,6 +99,26 @@ def engine_event(answer: Mapping[str, Any]) -> EngineEvent:
     actor = answer.get("Actor") or {}
     at = answer["timeNano"] / 1e9 if answer.get("timeNano") else float(answer.get("time") or 0)
     return EngineEvent(answer.get("Action") or "", actor.get("ID") or "", actor.get("Attributes") or {}, at)
+
+
+def stats_reading(answer: Mapping[str, Any], at_ms: int) -> Reading:
+    """A one-shot stats answer. Raises CONFLICT for a container that does not run: its answer has no figures.
+
+    Memory is told without inactive file cache, which cgroup v1 names `total_inactive_file` and v2 `inactive_file`.
+    """
+    memory = answer.get("memory_stats") or {}
+    cpu_ns = ((answer.get("cpu_stats") or {}).get("cpu_usage") or {}).get("total_usage")
+    if "usage" not in memory or cpu_ns is None:
+        raise EngineError(Fault.CONFLICT, f"container {answer.get('name') or ''} does not run")
+    used, kinds = int(memory["usage"]), memory.get("stats") or {}
+    cache = int(kinds.get("total_inactive_file", kinds.get("inactive_file", 0)))
+    networks = (answer.get("networks") or {}).values()
+    return Reading(
+        at_ms,
+        cpu_ns=int(cpu_ns),
+        memory_bytes=used - cache if cache < used else used,
+        **{name: sum(int(network.get(name, 0)) for network in networks) for name in Network._fields},
+    )
 
 
 def create_request(config: ContainerConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from orchestrator.engine.base import (
     ContainerFact,
     EngineEvent,
     LogLine,
+    LogSource,
     NetworkConfig,
     RegistryAuth,
     ResolvedImage,
@@ -25,7 +26,16 @@ from orchestrator.engine.base import (
 )
 from orchestrator.engine.docker_wire import registry_host, split_reference
 from orchestrator.engine.errors import EngineError, Fault
-from orchestrator.engine.fake_world import FakeContainer, FakeImage, FakeVolume, FakeWorld, sha256_name
+from orchestrator.engine.fake_world import (
+    FakeContainer,
+    FakeImage,
+    FakeVolume,
+    FakeWorld,
+    container_fact,
+    sha256_name,
+    volume_fact,
+)
+from orchestrator.metrics.samples import Reading
 
 __all__ = ["FakeContainer", "FakeEngine", "FakeImage", "FakeVolume", "FakeWorld"]
 
@@ -73,6 +83,12 @@ class FakeEngine:
             container.health = health
             self._tell(f"health_status: {health}", container)
 
+    def use(self, container_id: str, **counters: int) -> None:
+        """What the container has used so far: any of Reading's `cpu_ns`, `memory_bytes`, `rx_bytes`, ..."""
+        with self.world.lock:
+            container = self._get(container_id)
+            container.used = replace(container.used, **counters)
+
     def set_paused(self, container_id: str, paused: bool) -> None:
         """Somebody pauses the container, or lets it go on."""
         with self.world.lock:
@@ -93,7 +109,9 @@ class FakeEngine:
     def list_containers(self) -> tuple[ContainerFact, ...]:
         self._called("list_containers")
         with self.world.lock:
-            return tuple(_fact(c) for c in reversed(self.world.containers.values()) if self._ours(c.config.labels))
+            return tuple(
+                container_fact(c) for c in reversed(self.world.containers.values()) if self._ours(c.config.labels)
+            )
 
     def inspect_container(self, container_id: str) -> ContainerDetail:
         self._called("inspect_container")
@@ -149,7 +167,7 @@ class FakeEngine:
             container = self._get(container_id)
             if container.state in ("running", "paused"):
                 return
-            container.ports = tuple(self._publish(container))
+            container.ports = tuple(self.world.publish(container))
             container.state, container.exit_code = "running", None
             container.started_at, container.finished_at = self._time(), None
             container.address = (
@@ -213,7 +231,7 @@ class FakeEngine:
             volume = self.world.volumes.setdefault(config.name, made)
             if not self._ours(volume.config.labels):
                 raise EngineError(Fault.CONFLICT, f"volume {config.name} exists and is not of this installation")
-            return _volume_fact(volume)
+            return volume_fact(volume)
 
     def remove_volume(self, name: str) -> None:
         self._called("remove_volume")
@@ -226,13 +244,21 @@ class FakeEngine:
     def list_volumes(self) -> tuple[VolumeFact, ...]:
         self._called("list_volumes")
         with self.world.lock:
-            return tuple(_volume_fact(v) for v in self.world.volumes.values() if self._ours(v.config.labels))
+            return tuple(volume_fact(v) for v in self.world.volumes.values() if self._ours(v.config.labels))
 
     def volume_usage(self) -> Mapping[str, int]:
         self._called("volume_usage")
         with self.world.lock:
             ours = {name: v for name, v in self.world.volumes.items() if self._ours(v.config.labels)}
             return {name: sum(map(len, volume.files.values())) for name, volume in ours.items()}
+
+    def stats(self, container_id: str) -> Reading:
+        self._called("stats")
+        with self.world.lock:
+            container = self._get(container_id)
+            if container.state not in ("running", "paused"):
+                raise EngineError(Fault.CONFLICT, f"container {container.config.name} does not run")
+            return replace(container.used, at_ms=round(self.world.now() * 1000))
 
     def logs(self, container_id: str, *, since_seconds: int = 0, follow: bool = False) -> Iterator[LogLine]:
         self._called("logs")
@@ -250,6 +276,10 @@ class FakeEngine:
             yield from (line for line in lines if line.at_ns >= since_seconds * 1_000_000_000)
             if ended:
                 return
+
+    def log_source(self, container_id: str) -> LogSource:
+        self._called("log_source")
+        return self._get(container_id).log_source
 
     def events(self, since: float | None = None) -> Iterator[EngineEvent]:
         """Ends when the engine is closed."""
@@ -293,17 +323,6 @@ class FakeEngine:
             raise EngineError(Fault.NOT_FOUND, f"No such container: {container_id}")
         return container
 
-    def _publish(self, container: FakeContainer) -> Iterator[tuple[int, str, int]]:
-        running = [c for c in self.world.containers.values() if c.state == "running"]
-        taken = {(protocol, host) for c in running for _, protocol, host in c.ports}
-        for port in container.config.ports:
-            if port.host_port is None:
-                continue
-            host = port.host_port or 32768 + self.world.number()
-            if (port.protocol, host) in taken:
-                raise EngineError(Fault.PORT_IN_USE, f"Bind for 0.0.0.0:{host} failed: port is already allocated")
-            yield port.container_port, port.protocol, host
-
     def _end(self, container: FakeContainer, exit_code: int) -> None:
         container.state, container.exit_code, container.finished_at = "exited", exit_code, self._time()
         container.ports, container.address, container.health = (), "", "none"
@@ -327,11 +346,3 @@ class FakeEngine:
 
     def _time(self) -> datetime:
         return datetime.fromtimestamp(self.world.now(), UTC)
-
-
-def _fact(c: FakeContainer) -> ContainerFact:
-    return ContainerFact(c.id, c.config.name, c.state, c.config.labels, c.health, c.exit_code, c.ports, c.address)
-
-
-def _volume_fact(volume: FakeVolume) -> VolumeFact:
-    return VolumeFact(volume.config.name, volume.config.labels, volume.enforced, f"/fake/{volume.config.name}")

@@ -7,16 +7,29 @@ import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from orchestrator.engine.base import ContainerConfig, EngineEvent, LogLine, NetworkConfig, RegistryAuth, VolumeConfig
+from orchestrator.engine.base import (
+    ContainerConfig,
+    ContainerFact,
+    EngineEvent,
+    LogLine,
+    LogSource,
+    NetworkConfig,
+    RegistryAuth,
+    VolumeConfig,
+    VolumeFact,
+)
 from orchestrator.engine.docker_wire import split_reference
-from orchestrator.engine.errors import Fault
+from orchestrator.engine.errors import EngineError, Fault
+from orchestrator.metrics.samples import Reading
 
 EPOCH_SECONDS = 1_700_000_000.0
+_NO_FILE = LogSource()
+_USED_AT_START = Reading(0, cpu_ns=1_000_000, memory_bytes=1 << 20)
 
 
 @dataclass
@@ -49,6 +62,8 @@ class FakeContainer:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     log: list[LogLine] = field(default_factory=list)
+    log_source: LogSource = _NO_FILE  # a file of it, when a test writes one
+    used: Reading = _USED_AT_START  # so far
 
 
 @dataclass
@@ -93,6 +108,18 @@ class FakeWorld:
             self.registry[f"{name}@{image.digest}"] = image
         return image
 
+    def publish(self, container: FakeContainer) -> Iterator[tuple[int, str, int]]:
+        """The published ports of a container that starts. Raises PORT_IN_USE when another one has one of them."""
+        running = [c for c in self.containers.values() if c.state == "running"]
+        taken = {(protocol, host) for c in running for _, protocol, host in c.ports}
+        for port in container.config.ports:
+            if port.host_port is None:
+                continue
+            host = port.host_port or 32768 + self.number()
+            if (port.protocol, host) in taken:
+                raise EngineError(Fault.PORT_IN_USE, f"Bind for 0.0.0.0:{host} failed: port is already allocated")
+            yield port.container_port, port.protocol, host
+
 
 def _clock() -> Callable[[], float]:
     """Time that goes on by a millisecond with every look: always the same in every run."""
@@ -103,3 +130,13 @@ def _clock() -> Callable[[], float]:
 def sha256_name(text: str) -> str:
     """`sha256:<64 hex>` of the text: an id that is the same in every run."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def container_fact(c: FakeContainer) -> ContainerFact:
+    """The container as the sparse list shows it."""
+    return ContainerFact(c.id, c.config.name, c.state, c.config.labels, c.health, c.exit_code, c.ports, c.address)
+
+
+def volume_fact(volume: FakeVolume) -> VolumeFact:
+    """The volume as the engine lists it."""
+    return VolumeFact(volume.config.name, volume.config.labels, volume.enforced, f"/fake/{volume.config.name}")

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from orchestrator.ingress.holding import HANDOVER
 from orchestrator.ingress.render import lists_of, maps_of, server_address, server_options
 from orchestrator.ingress.routes import Backend, RouteTable, Server
 
@@ -66,13 +67,14 @@ def read_info(text: str) -> dict[str, str]:
 
 
 def read_servers(text: str) -> tuple[LiveServer, ...]:
-    """`show servers state`."""
+    """`show servers state`: those of services."""
     lines = [line.split() for line in text.splitlines() if line.strip()]
     heads = next((line[1:] for line in lines if line[0] == "#"), [])
     rows = [dict(zip(heads, line, strict=False)) for line in lines if line[0] != "#" and len(line) > 5]
     return tuple(
         LiveServer(r["be_name"], r["srv_name"], r["srv_addr"], int(r["srv_port"]), int(r["srv_admin_state"]))
         for r in rows
+        if r["be_name"] != HANDOVER
     )
 
 

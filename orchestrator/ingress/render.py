@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.ingress import holding
 from orchestrator.ingress.routes import Backend, Listener, RouteTable, Server, TcpRoute
 
 CONFIG = "haproxy.cfg"
@@ -32,6 +33,7 @@ class ProxySettings:
 
     `runs_as`: user and group that the worker becomes, None to stay who we are. `trusted_proxies`: networks whose
     X-Forwarded-* headers are believed. `metrics_port`: where on loopback Prometheus finds HAProxy's own metrics.
+    `hold_seconds`, `most_held`: how long a request waits for a service that sleeps, and how many wait for one.
     """
 
     http_port: int
@@ -46,6 +48,8 @@ class ProxySettings:
     old_workers: int = 50
     trusted_proxies: tuple[str, ...] = ()
     metrics_port: int | None = None
+    hold_seconds: float = 30.0
+    most_held: int = 100
     runs_as: tuple[str, str] | None = None
 
 
@@ -61,19 +65,25 @@ class Rendered:
 def render(table: RouteTable, settings: ProxySettings, folder: str) -> Rendered:
     """The proxy's files for a table, to lie in `folder`."""
     bare = [replace(backend, servers=()) for backend in table.backends]
-    parts = [*_defaults(settings), _web(settings, folder), *_metrics(settings, folder)]
+    holds = any(backend.may_sleep for backend in table.backends)
+    head = _global(settings, folder, holds)
+    parts = [*_defaults(settings), *_web(settings, folder, holds), *_metrics(settings, folder)]
     parts += [_tcp_frontend(route, settings, folder) for route in table.tcp]
-    frame = "\n".join([_global(settings, folder, ""), *parts, *map(_backend, bare)])
+    program = {holding.PROGRAM_FILE: _hold_program(settings, folder)} if holds else {}
+    frame = "\n".join([_section("global", "description ", *head), *parts, *map(_backend, bare), *program.values()])
     skeleton = hashlib.sha256(frame.encode()).hexdigest()[:16]
-    text = "\n".join([_global(settings, folder, skeleton), *parts, *map(_backend, table.backends)])
+    described = _section("global", f"description {skeleton}", *head)
+    text = "\n".join([described, *parts, *map(_backend, table.backends)])
     maps = {name: "".join(f"{key} {value}\n" for key, value in m.items()) for name, m in maps_of(table).items()}
     lists = {name: "".join(f"{entry}\n" for entry in entries) for name, entries in lists_of(table).items()}
-    return Rendered({**maps, **lists, CONFIG: text}, skeleton)
+    return Rendered({**maps, **lists, **program, CONFIG: text}, skeleton)
 
 
 def maps_of(table: RouteTable) -> dict[str, dict[str, str]]:
-    """Map files by name: host -> backend."""
-    return {HOSTS: {route.host: route.backend for route in table.http}}
+    """Map files by name: host -> backend; where any may sleep, also backend -> service uuid of those."""
+    sleepers = {b.key: b.service_uuid for b in table.backends if b.may_sleep}
+    hosts = {HOSTS: {route.host: route.backend for route in table.http}}
+    return {**hosts, holding.SLEEPERS: sleepers} if sleepers else hosts
 
 
 def lists_of(table: RouteTable) -> dict[str, tuple[str, ...]]:
@@ -113,17 +123,21 @@ def without_frontends(config: str, listeners: Iterable[Listener]) -> str:
     return re.sub(r"(?m)^    description .*$", "    description incomplete", "\n".join(kept))
 
 
-def _global(settings: ProxySettings, folder: str, skeleton: str) -> str:
+def _global(settings: ProxySettings, folder: str, holds: bool) -> list[str]:
     user = settings.runs_as
-    return _section(
-        "global",
-        f"description {skeleton}",
+    return [
         f"maxconn {settings.maxconn}",
         f"stats socket {folder}/{RUNTIME_SOCKET} mode 600 level admin expose-fd listeners",
         f"hard-stop-after {settings.old_worker_seconds}s",
         f"mworker-max-reloads {settings.old_workers}",
         *([f"user {user[0]}", f"group {user[1]}"] if user else []),
-    )
+        *([f"lua-load {folder}/{holding.PROGRAM_FILE}"] if holds else []),
+    ]
+
+
+def _hold_program(settings: ProxySettings, folder: str) -> str:
+    """All held together take a quarter of the connections: the others stay for those who are served."""
+    return holding.program(folder, settings.hold_seconds, settings.most_held, settings.maxconn // 4)
 
 
 def _defaults(settings: ProxySettings) -> list[str]:
@@ -173,11 +187,13 @@ def _error(status: int, text: str, *headers: str) -> list[str]:
     return [f'http-error status {status} content-type "text/plain; charset=utf-8" lf-string "{text}\\n"{head}']
 
 
-def _web(settings: ProxySettings, folder: str) -> str:
+def _web(settings: ProxySettings, folder: str, holds: bool) -> list[str]:
     trusted = f" unless {{ src {' '.join(settings.trusted_proxies)} }}" if settings.trusted_proxies else ""
-    return _section(
-        "frontend web from http",
+    handover = holding.handover_address(folder)
+    frontend = _section(
+        f"frontend web from {'holding' if holds else 'http'}",
         f"bind {settings.address}:{settings.http_port}",
+        *([f"bind {handover} accept-proxy name {holding.HANDOVER}"] if holds else []),
         "log stdout format raw local0",
         'log-format "%[date(0,ms)] %ci:%cp %b %s %ST %B %TR/%Tw/%Tc/%Tr/%Ta %tsc %rc %{+Q}[var(txn.host)] %{+Q}r"',
         "http-request set-var(txn.host) req.hdr(host),field(1,:),rtrim(.),lower",
@@ -190,8 +206,30 @@ def _web(settings: ProxySettings, folder: str) -> str:
         "option forwardfor",
         # A retry of what is not safe to repeat would do it twice; failing to connect is always safe to repeat.
         "http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE TRACE }",
+        *(_hold_rules(folder) if holds else []),
         "use_backend %[var(txn.backend)]",
     )
+    if not holds:
+        return [frontend]
+    backend = _section(
+        f"backend {holding.HANDOVER} from http",
+        # The client's address is said by the PROXY line, and must not stand in the next one's header twice.
+        f"option forwardfor header {holding.HELD_HEADER}-For",
+        "http-reuse never",
+        f"server new {handover} send-proxy-v2",
+    )
+    # A client that goes away while it is held frees its place; in a backend this would cut half-closed requests short.
+    return [_section("defaults holding from http", "option abortonclose"), frontend, backend]
+
+
+def _hold_rules(folder: str) -> list[str]:
+    """Whoever has a server pays for one look at a counter."""
+    return [
+        f"http-request del-header {holding.HELD_HEADER}-For",
+        f"http-request del-header {holding.HELD_HEADER} unless {{ so_name {holding.HANDOVER} }}",
+        f"http-request lua.hold if {{ var(txn.backend),nbsrv eq 0 }} "
+        f"{{ var(txn.backend),map_str({folder}/{holding.SLEEPERS}) -m found }}",
+    ]
 
 
 def _metrics(settings: ProxySettings, folder: str) -> list[str]:

@@ -51,6 +51,7 @@ class RoutedService:
     link_address: str = ""  # its virtual address, for those that link to it
     link_ports: tuple[tuple[int, int], ...] = ()  # (port there, container port)
     link_sources: tuple[str, ...] = ()  # addresses of the instances that link to it
+    may_sleep: bool = False  # scaled to zero, and woken by a request, which waits for it
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Backend:
     service: str = ""
     service_uuid: str = ""
     proxy_protocol: bool = False
+    may_sleep: bool = False  # a request is held while it has no server
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def _backend(mode: Mode, key: str, service: RoutedService, container_port: int) 
         service=f"{service.namespace}/{service.name}",
         service_uuid=service.uuid,
         proxy_protocol=mode == "tcp" and service.proxy_protocol,
+        may_sleep=mode == "http" and service.may_sleep,
     )
 
 

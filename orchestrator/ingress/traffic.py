@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.ingress.live import StatRow
+from orchestrator.metrics.samples import ProxySample
 
 _KEY = re.compile(r"[a-z]+_([0-9a-f-]{36})(_.*)?")
 
@@ -69,6 +70,37 @@ def count(
         found[match[1]] = found.get(match[1], Tally()) + tally
         after[key] = now
     return {uuid: tally for uuid, tally in found.items() if tally != Tally()}, after
+
+
+def served(rows: Iterable[StatRow]) -> set[str]:
+    """The services (uuids) that have a backend in the proxy, with or without traffic."""
+    matches = (_KEY.fullmatch(row.proxy) for row in rows if row.kind == "backend")
+    return {match[1] for match in matches if match}
+
+
+def proxy_samples(
+    tallies: Mapping[str, Tally], services: Collection[str], at_ms: int, seconds: float
+) -> list[ProxySample]:
+    """What came in the `seconds` up to `at_ms`: a sample for each service that has traffic, and a zero for the others.
+
+    So "no traffic" is known, and a missing sample says that nobody could look. HAProxy tells its average time to
+    answer over the last 1024 requests, not over these alone: after a lull it still remembers what was before.
+    """
+    return [
+        ProxySample(
+            service_uuid=uuid,
+            at_ms=at_ms,
+            seconds=seconds,
+            requests=tally.requests,
+            errors_5xx=tally.errors_5xx,
+            connections=tally.sessions,
+            bytes_in=tally.bytes_in,
+            bytes_out=tally.bytes_out,
+            response_ms=tally.response_ms / tally.requests if tally.requests else None,
+        )
+        for uuid in sorted({*services, *tallies})
+        for tally in (tallies.get(uuid, Tally()),)
+    ]
 
 
 def _requests(row: StatRow) -> int:

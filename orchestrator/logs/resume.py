@@ -23,7 +23,7 @@ def since_seconds(position: Position | None) -> int:
     return 0 if position is None else max(0, position.at_ns // _SECOND_NS - 1)
 
 
-def resume(position: Position | None, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+class Resumed:
     """The lines not stored yet, out of those the engine gives from `since_seconds(position)` on.
 
     An engine stamps stdout and stderr side by side, so a line may bear an earlier time than the one before it.
@@ -31,13 +31,27 @@ def resume(position: Position | None, lines: Iterable[LogLine]) -> Iterator[LogL
     are always a prefix of the engine's, and skipping them can neither lose nor double one.
 
     Example: position (12, 2); the engine gives 10, 12, 11, 12, 13. As time never goes back that is 10, 12, 12, 12, 13:
-    10 is stored, two of the 12s are, and the answer is 12, 13.
+    10 is stored, two of the 12s are, and the answer is 12, 13. `met`: the stored line was among them, as it must be
+    unless the engine has rotated it away.
     """
-    latest, seen = 0, 0
-    for line in lines:
-        latest = max(latest, line.at_ns)
-        if position is not None and latest <= position.at_ns:
-            seen += latest == position.at_ns
-            if latest < position.at_ns or seen <= position.count_at_ns:
-                continue
-        yield line if line.at_ns == latest else replace(line, at_ns=latest)
+
+    def __init__(self, position: Position | None) -> None:
+        self._position = position
+        self.met = False
+
+    def of(self, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+        """The new ones of these."""
+        position, latest, seen = self._position, 0, 0
+        for line in lines:
+            latest = max(latest, line.at_ns)
+            if position is not None and latest <= position.at_ns:
+                self.met = True
+                seen += latest == position.at_ns
+                if latest < position.at_ns or seen <= position.count_at_ns:
+                    continue
+            yield line if line.at_ns == latest else replace(line, at_ns=latest)
+
+
+def resume(position: Position | None, lines: Iterable[LogLine]) -> Iterator[LogLine]:
+    """`Resumed(position).of(lines)`."""
+    return Resumed(position).of(lines)

@@ -11,12 +11,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, defer
 
 from orchestrator.endpoints import HTTP, TCP, Endpoint, service_endpoints
+from orchestrator.ingress.holding import may_sleep
 from orchestrator.readiness import Probe, probe_for
 from orchestrator.rollout import PROGRESS_DEADLINE_SECONDS
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry, Revision
 from orchestrator.status import Status
-from orchestrator.store.revision_ports import OtherRevision, other_revisions, own_probes
+from orchestrator.store.revision_ports import OtherRevision, other_revisions, own_probes, own_sizes
 from orchestrator.store.schema import InstanceRow, PortRow, RevisionRow, ServiceRow, SlotRow, VolumeRow
 
 _WITHOUT_SPEC = defer(RevisionRow.spec)  # the largest column, and only a launch needs it
@@ -37,6 +38,8 @@ class Loaded:
     probe: Probe | None = None  # how to learn whether an instance is ready
     own_probes: Mapping[str, Probe | None] = field(default_factory=dict)  # by fingerprint, where ports were others
     routed: bool = False  # has endpoints behind the proxy
+    size: str = ""  # instance_size of the wanted revision
+    own_sizes: Mapping[str, str] = field(default_factory=dict)  # by fingerprint, where it was another one
     slots_noted: bool = field(default=False)  # there are slot rows, which a stopped service drops
 
     @property
@@ -204,6 +207,7 @@ def _loaded(
     # after a rollout went back, what runs is made from the revision, not from what the user wished for
     made_from = wanted.spec if row.rollout_failure else spec
     ports = made_from.get("instance_ports", ())
+    size = str(made_from.get("instance_size") or "")
     listening = [(int(p["container_port"]), str(p["protocol"])) for p in ports]
     preference = spec.get("deployment_preference", {})
     # and a probe wished for with other ports may name one that the revision does not have
@@ -230,6 +234,7 @@ def _loaded(
         rollout_failure=row.rollout_failure,
         recheck_image=row.recheck_image,
         image_missing=row.image_missing,
+        may_sleep=may_sleep(spec),
         pull=Retry(row.pull_failures, row.pull_retry_at, row.pull_reason),
     )
     seen = tuple(_instance(instance) for instance in instances)
@@ -247,6 +252,8 @@ def _loaded(
         probe=probe_for(listening, health),
         own_probes=own_probes(others, listening),
         routed=any(p["endpoint_type"] in (HTTP, TCP) for p in ports),
+        size=size,
+        own_sizes=own_sizes(others, size),
         slots_noted=bool(slots),
     )
 

@@ -47,11 +47,20 @@ class ServiceRecord:
     last_autoscaled_at: datetime | None
     deleted_at: datetime | None
     delete_volumes: bool
+    scaled_at: datetime | None = None
+    scaling_by: str = ""
 
     @property
     def full_name(self) -> str:
         """namespace/name, as events, volumes and labels show it."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def count(self) -> int:
+        """How many instances are wanted now: the autoscaler's number while it rules, else the user's own."""
+        if self.spec.scaling_mode == "AUTO" and self.scale_target is not None:
+            return self.scale_target
+        return self.spec.target_num_instances
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The ports of instances that run another revision than the wanted one: they listen where their own revision says."""
+"""Ports and sizes of instances that run another revision than the wanted one: they have what their own says."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class OtherRevision:
     fingerprint: str
     ports: tuple[PortSpec, ...]
     health: Mapping[str, Any]
+    size: str = ""
 
 
 def other_revisions(session: Session, uuids: Collection[str] | None = None) -> dict[str, dict[int, OtherRevision]]:
@@ -43,7 +44,8 @@ def other_revisions(session: Session, uuids: Collection[str] | None = None) -> d
         except ValidationError:
             continue  # written by another version: its instances are taken to listen as the wanted ones do
         health = row.spec.get("deployment_preference", {}).get("health", {})
-        found.setdefault(row.service_uuid, {})[row.number] = OtherRevision(row.fingerprint or "", ports, health)
+        size = str(row.spec.get("instance_size") or "")
+        found.setdefault(row.service_uuid, {})[row.number] = OtherRevision(row.fingerprint or "", ports, health, size)
     return found
 
 
@@ -82,3 +84,8 @@ def own_probes(others: Iterable[OtherRevision], ports: Iterable[tuple[int, str]]
         if sorted(has) != wanted:
             found[other.fingerprint] = probe_for(has, other.health)
     return found
+
+
+def own_sizes(others: Iterable[OtherRevision], size: str) -> dict[str, str]:
+    """The sizes of other revisions, by fingerprint; only where they differ from the wanted `size`."""
+    return {other.fingerprint: other.size for other in others if other.size and other.size != size}

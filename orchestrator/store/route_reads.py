@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator.endpoints import service_endpoints
+from orchestrator.ingress.holding import may_sleep
 from orchestrator.ingress.routes import ReadyInstance, RoutedService
 from orchestrator.links import link_ports
 from orchestrator.spec import ServiceSpec
@@ -62,6 +63,7 @@ def routed_services(session: Session, base_domain: str) -> tuple[RoutedService, 
                 link_address=virtual.get(key, ""),
                 link_ports=link_ports(ports, reached),
                 link_sources=tuple(sorted(sources.get(key, ()))),
+                may_sleep=may_sleep(service.spec),
             )
         )
     return tuple(found)

@@ -54,7 +54,9 @@ class ServiceRow(Base):
     generation: Mapped[int] = mapped_column(Integer, default=1)
     observed_generation: Mapped[int] = mapped_column(Integer, default=0)
     revision: Mapped[int] = mapped_column(Integer, default=1)  # number of the wanted revision
-    scale_target: Mapped[int | None] = mapped_column(Integer)  # the autoscaler's, beside the spec
+    scale_target: Mapped[int | None] = mapped_column(Integer)  # the autoscaler's, beside the spec; set while AUTO
+    scaled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the wait period runs from here
+    scaling_by: Mapped[str] = mapped_column(String(16), default="", server_default="")  # whose change is under way
     good_revision: Mapped[int | None] = mapped_column(Integer)  # the last one that ran as a whole
     rollout_failure: Mapped[str] = mapped_column(Text, default="", server_default="")  # why the last deploy went back
     recheck_image: Mapped[bool] = mapped_column(Boolean, default=False)
@@ -73,7 +75,10 @@ class ServiceRow(Base):
     last_autoscaled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     delete_volumes: Mapped[bool] = mapped_column(Boolean, default=False)
-    __table_args__ = (Index("ix_services_list", "namespace", "created_at"),)
+    __table_args__ = (
+        Index("ix_services_list", "namespace", "created_at"),
+        Index("ix_services_scale_target", "scale_target"),
+    )
 
 
 class RevisionRow(Base):
@@ -219,6 +224,15 @@ class ProxyReadingRow(Base):
     __tablename__ = "proxy_readings"
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     readings: Mapped[dict[str, Any]] = mapped_column(JSON)  # "pid backend" -> requests, 5xx, bytes in, bytes out
+
+
+class AutoscalerRoundRow(Base):
+    """What the autoscaler found last, of all services together: one small write a round. One row, "last"."""
+
+    __tablename__ = "autoscaler_rounds"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    evaluations: Mapped[dict[str, Any]] = mapped_column(JSON)  # by service uuid
 
 
 class LeaseRow(Base):

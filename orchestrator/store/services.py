@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator.spec import ServiceSpec
-from orchestrator.store.changes import Change, compare
 from orchestrator.store.database import begin_write
 from orchestrator.store.domains import claim, lock_domains, move
 from orchestrator.store.events import Events
@@ -20,6 +19,7 @@ from orchestrator.store.links import refuse_if_linked
 from orchestrator.store.ports import allocate_ports
 from orchestrator.store.records import ServiceRecord, to_service
 from orchestrator.store.revisions import add_revision_like, forget_old_revisions
+from orchestrator.store.scaling import Rescale, rescale, set_count
 from orchestrator.store.schema import RevisionRow, ServiceRow, SlotRow
 
 
@@ -102,6 +102,7 @@ class ServiceStore:
             spec=spec.model_dump(mode="json"),
             generation=1,
             revision=0,
+            scale_target=spec.target_num_instances if spec.scaling_mode == "AUTO" else None,
             current_status="Deploying" if started else "Stopped",
             status_reason="created",
             is_deploying=started,
@@ -137,13 +138,14 @@ class ServiceStore:
         reason: str,
         choose_port: Callable[[], int],
         take_domain: bool = False,
+        counted: bool = False,
     ) -> ServiceRecord:
         """The service with `spec` instead of its present one. Raises Gone, Stale, DomainTaken, NoPortLeft.
 
         A new revision appears only when the template changes; count, state, scaling, domain and application do not
         touch running instances. `recheck_image` asks for a look whether the tag moved. When nothing changes and no
         recheck is asked for, the write is accepted without a trace (the generation stays), except that a waiting
-        retry becomes due at once.
+        retry becomes due at once. `counted`: the user named the number of instances, be it the one of the spec.
         """
         with self._transaction():
             losers = self._claim_for_change(uuid, spec, take_domain, expected_generation)
@@ -151,9 +153,9 @@ class ServiceStore:
             if row.generation != expected_generation:
                 raise Stale(expected_generation, row.generation)
             row.pull_failures, row.pull_retry_at, row.pull_reason = 0, None, ""
-            change = compare(ServiceSpec.model_validate(row.spec), spec)
-            if change.fields or recheck_image:
-                self._apply(row, spec, change, now=now, recheck_image=recheck_image, reason=reason)
+            rescaled = rescale(row, spec, counted=counted)
+            if rescaled.writes or recheck_image:
+                self._apply(row, rescaled, now=now, recheck_image=recheck_image, reason=reason)
                 allocate_ports(self._session, row.uuid, spec.instance_ports, choose_port)
             move(self._session, spec.custom_domain_name, losers, row, now)
             return to_service(row)
@@ -272,18 +274,19 @@ class ServiceStore:
             raise Gone(uuid)
         return row
 
-    def _apply(
-        self, row: ServiceRow, spec: ServiceSpec, change: Change, *, now: datetime, recheck_image: bool, reason: str
-    ) -> None:
+    def _apply(self, row: ServiceRow, rescaled: Rescale, *, now: datetime, recheck_image: bool, reason: str) -> None:
+        spec, change = rescaled.spec, rescaled.change
         row.generation += 1
         template_changed = ServiceSpec.model_validate(row.spec).template_hash() != spec.template_hash()
         row.spec = spec.model_dump(mode="json")
+        set_count(row, rescaled, now)
         row.application = spec.application
         row.updated_at = now
         started = spec.target_state == "STARTED"
         if "target_state" in change.fields:
             row.started_at, row.stopped_at = (now, row.stopped_at) if started else (row.started_at, now)
-        words = "; ".join(text for text in (reason, *change.words) if text) or "image to be looked at again"
+        words = "; ".join(text for text in (reason, *change.words) if text)
+        words = words or ("image to be looked at again" if recheck_image else "target_num_instances as it is")
         self._event(row, now, change.kind, words, {"fields": list(change.fields), "changes": dict(change.values)})
         wanted = self._session.get(RevisionRow, (row.uuid, row.revision))
         if template_changed or wanted is None:

@@ -16,10 +16,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.test import TestResponse
 
 from api.app import create_app
-from orchestrator.logs.store import LogStore, NewLine
+from api.context import EXTENSION, Context
+from api.followers import Followers
+from orchestrator.logs.lines import STDOUT, Batch
 from orchestrator.settings import Settings
 from orchestrator.store.database import make_engine, make_sessions
 from orchestrator.store.schema import InstanceRow, VolumeRow
+from tests.support.log_memory import LogMemory
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -42,9 +45,16 @@ class Api:
     app: Flask
     client: Caller
     sessions: sessionmaker[Session]
-    logs: LogStore
+    logs: LogMemory
     woken: list[str] = field(default_factory=list)
     now: datetime = NOW
+    followers: Followers = field(default_factory=Followers)
+
+    @property
+    def context(self) -> Context:
+        """What the application's views are given."""
+        found: Context = self.app.extensions[EXTENSION]
+        return found
 
     def create(self, name: str = "web", namespace: str = "ns", **changes: Any) -> dict[str, Any]:
         """Create a service; the answer's object."""
@@ -95,10 +105,10 @@ class Api:
             session.add(row)
         return key
 
-    def log(self, service_uuid: str, instance_uuid: str, at: float, message: str) -> None:
+    def log(self, service_uuid: str, instance_uuid: str, at: float, message: str, stream: int = STDOUT) -> None:
         """Store a log line at `at` epoch seconds."""
-        at_ns = int(at * 1000) * 1_000_000
-        self.logs.append([NewLine(service_uuid, instance_uuid, instance_uuid, at_ns, "stdout", message.encode())])
+        line = (int(at * 1000) * 1_000_000, stream, message.encode())
+        self.logs.append([Batch(service_uuid, instance_uuid, instance_uuid, [line], "")])
 
     def later(self, seconds: float) -> None:
         """Move the clock on."""
@@ -129,15 +139,16 @@ def postgres_api(settings: Settings, postgres_url: str) -> Iterator[Api]:
 
 def _api(settings: Settings) -> Iterator[Api]:
     engine = make_engine(settings.sqlalchemy_url)
-    logs = LogStore(settings.log_store_path)
+    logs = LogMemory()
     woken: list[str] = []
-    app = create_app(settings, log_store=logs, wake=woken.append, now=lambda: made.now)
+    followers = Followers(most=3, heartbeat_seconds=0)
+    app = create_app(settings, log_store=logs, wake=woken.append, now=lambda: made.now, followers=followers)
     app.test_client_class = Caller
     client = app.test_client()
     assert isinstance(client, Caller)
-    made = Api(app, client, make_sessions(engine), logs, woken)
+    made = Api(app, client, make_sessions(engine), logs, woken, followers=followers)
     yield made
+    followers.ended = lambda: True
     with app.app_context():
         app.extensions["sqlalchemy"].engine.dispose()
-    logs.close()
     engine.dispose()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from api.models import ErrorAnswer
-from orchestrator.logs.store import LogStoreError
+from orchestrator.logs.errors import LogStoreError
 from orchestrator.store import ports, reads, services
 from tests.api.conftest import Api
 

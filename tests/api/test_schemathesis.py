@@ -31,6 +31,8 @@ def try_operation(operation: Any, *, found: bool) -> None:
     def attempt(case: Any) -> None:
         if found:
             case.path_parameters |= {key: value for key, value in WHERE.items() if key in case.path_parameters}
+        if isinstance(case.query, dict):
+            case.query.pop("follow", None)  # a follower's answer has no end
         response = case.call(headers={"Authorization": f"Token {TOKEN}"})
         if operation.path == "/readyz" and response.status_code == 503:
             return  # no worker beats here, and the page says so: that is its documented work

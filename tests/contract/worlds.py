@@ -44,6 +44,9 @@ class World(Protocol):
     def take_away(self, container_id: str) -> None:
         """Somebody else removes the container."""
 
+    def work(self, container_id: str) -> None:
+        """The container uses 50 ms of CPU or more, and holds 4 MiB or more of memory from then on."""
+
     def now(self) -> float:
         """The engine's time, in epoch seconds."""
 
@@ -93,6 +96,11 @@ class DockerWorld:
 
     def take_away(self, container_id: str) -> None:
         self._client.remove_container(container_id, force=True)
+
+    def work(self, container_id: str) -> None:
+        """A file in /dev/shm is memory that is no file cache the kernel could give back."""
+        count = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"
+        self._exec(container_id, f"head -c 6291456 /dev/zero > /dev/shm/held; {count}")
 
     def now(self) -> float:
         return time.time()
@@ -172,6 +180,9 @@ class FakeTwin:
 
     def take_away(self, container_id: str) -> None:
         self.engine.take_away(container_id)
+
+    def work(self, container_id: str) -> None:
+        self.engine.use(container_id, cpu_ns=90_000_000, memory_bytes=8 << 20)
 
     def now(self) -> float:
         return self._world.now()

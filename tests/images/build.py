@@ -44,6 +44,7 @@ RECIPES: dict[str, tuple[Recipe, ...]] = {
     "crasher": LATEST,
     "burner": LATEST,
     "chatty": LATEST,
+    "mill": (Recipe("v1", version="v1"), Recipe("v2", version="v2")),
     "sshd": LATEST,
     "page": (Recipe("v1", version="v1"), Recipe("v2", version="v2")),
 }

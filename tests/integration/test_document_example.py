@@ -120,7 +120,7 @@ def test_document_example_runs_two_instances_as_declared(skylark: Skylark, test:
         assert host["Init"] is True
         assert "no-new-privileges" in "".join(host["SecurityOpt"])
         assert host["PidsLimit"] == 1024
-        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+        assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}}
         assert host["RestartPolicy"]["Name"] in ("", "no")
         mounts = {mount["Destination"]: mount["Name"] for mount in container["Mounts"]}
         assert sorted(mounts) == ["/data1", "/data2"]

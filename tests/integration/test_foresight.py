@@ -69,7 +69,7 @@ def test_events_tell_the_whole_life_of_a_service_with_reasons(skylark: Skylark, 
     skylark.api.delete("told")
     life = eventually(lambda: _life(skylark, uuid, "purged"), 20)
     kinds = [event["kind"] for event in life if event["kind"] != "status_changed"]
-    steps = ["created", "image_resolved", "instance_launched", "revision_created", "instance_stopped"]
+    steps = ["created", "pull_started", "image_resolved", "instance_launched", "revision_created", "instance_stopped"]
     steps += ["instance_died", "stopped", "deleted", "purged"]
     assert [kinds.index(step) for step in steps] == sorted(kinds.index(step) for step in steps)
     assert all(event["reason"] for event in life)

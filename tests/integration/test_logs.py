@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from urllib.request import urlopen
+
 import pytest
+import requests
 
 from tests.support.poll import eventually
 from tests.support.registry import Images
-from tests.support.skylark import Skylark
+from tests.support.skylark import TOKEN, Skylark
+from tests.support.sse import Got, events
 
 pytestmark = pytest.mark.docker
 
@@ -77,3 +85,41 @@ def test_short_lived_instance_leaves_its_lines_and_each_instance_has_its_own(sky
     assert [line["message"] for line in skylark.api.logs("pair", gone)] == ["from 1"]
     skylark.api.delete("pair")
     eventually(lambda: not skylark.containers(), 30)
+
+
+def test_service_its_events_and_the_worker_are_followed_as_they_go(skylark: Skylark, images: Images) -> None:
+    headers = {"Authorization": f"Token {TOKEN}"}
+    with ExitStack() as stack:
+
+        def follow(path: str) -> Iterator[Got]:
+            response = requests.get(f"http://{skylark.address}{path}", headers=headers, stream=True, timeout=60)
+            stack.callback(response.close)
+            assert response.status_code == 200, response.text
+            return (e for e in events(response.iter_content(None)) if e.name == "message")
+
+        told = follow("/v1/events?follow=true&limit=1")
+        own = follow("/v1/logs?follow=true&query=madams/followed&limit=1")
+        command = "sh -c 'n=0; while true; do echo tick $n; n=$((n+1)); sleep 0.2; done'"
+        skylark.api.create("followed", f"{images['busybox']}:latest", run_command=command)
+        lines = follow("/v1/services/madams/followed/logs?follow=true")
+        first = next(lines).data["message"]
+        assert first == "tick 0"
+        assert [next(lines).data["message"] for _ in range(5)] == [f"tick {n}" for n in range(1, 6)]
+        wanted = ["created", "pull_started", "image_resolved", "instance_launched"]
+        seen = (e.data["kind"] for e in told if e.data["service"] == "madams/followed")
+        assert list(islice((kind for kind in seen if kind in wanted), 4)) == wanted
+        launched = next(e.data["message"] for e in own if "action=launch" in e.data["message"])
+        assert 'reason="slot 0 has no instance"' in launched
+        assert "outcome=ok" in launched
+    skylark.api.delete("followed")
+
+
+def test_day_is_listed_and_fetched_as_the_published_client_does_it(skylark: Skylark, images: Images) -> None:
+    skylark.api.create("daily", f"{images['chatty']}:latest", instance_envvars={"COUNT": "50"})
+    eventually(lambda: complete(skylark.api.messages("daily"), 50), 30, 0.3)
+    (day, *_) = skylark.api.ask("GET", "/daily/logs-download/")
+    address = skylark.api.call("GET", f"/v1/services/madams/daily/logs-download/{day}/").text.strip('"')
+    with urlopen(address, timeout=30) as response:
+        lines = gzip.decompress(response.read()).decode().splitlines()
+    assert complete([line.split(" ", 3)[3] for line in lines], 50)
+    skylark.api.delete("daily")

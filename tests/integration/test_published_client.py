@@ -90,6 +90,8 @@ def test_service_run_by_the_client_is_listed_scaled_updated_stopped_and_removed(
     alauda("service", "update", "-t", "1", "shop")
     eventually(lambda: skylark.ids("shop") == before[:1], 30)
     assert "serving v1" in alauda("service", "logs", "shop")
+    (day, *_) = skylark.api.ask("GET", "/shop/logs-download/")
+    assert day in alauda("service", "logs-download", "-l", "shop")
 
     alauda("service", "stop", "shop")
     eventually(lambda: row(alauda("service", "ps"), "shop")[1:2] == ["Stopped"], 30)

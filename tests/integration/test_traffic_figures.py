@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,20 +61,20 @@ def test_requests_are_counted_once_over_reloads_a_dead_proxy_and_a_new_worker(
         for _ in range(5):
             proxy.get(web.domain, "/headers")
         say_line(door.service_port)
-        sampler.sample(proxy.control)
+        sampler.record(proxy.control)
         assert (figures(sessions, web).requests, figures(sessions, door).requests) == (12, 1)
 
         sampler = TrafficSampler(sessions, lambda: NOW)  # Skylark's worker is another one
-        sampler.sample(proxy.control)
+        sampler.record(proxy.control)
         proxy.get(web.domain, "/die", method="POST", body=b"x")
-        sampler.sample(proxy.control)
+        sampler.record(proxy.control)
         assert (figures(sessions, web).requests, figures(sessions, web).errors_5xx) == (13, 1)
 
         proxy.control.stop()
-        sampler.sample(proxy.control)
+        sampler.record(proxy.control)
         proxy.show(web, door)
         proxy.get(web.domain, "/slow")
-        sampler.sample(proxy.control)
+        sampler.record(proxy.control)
         minute = figures(sessions, web)
         assert minute.requests == 14
         assert minute.bytes_in > 14 * 50
@@ -83,6 +84,40 @@ def test_requests_are_counted_once_over_reloads_a_dead_proxy_and_a_new_worker(
     finally:
         web.close()
         door.close()
+
+
+def test_samples_tell_what_came_between_two_looks_over_a_reload(proxy: Proxy, sessions: sessionmaker[Session]) -> None:
+    web, quiet, door = Site("web").grow(), Site("quiet").grow(), Site("door", TCP).grow()
+    sampler = TrafficSampler(sessions, lambda: NOW)
+    proxy.keep_counts(sampler.before_reload)
+    try:
+        proxy.show(web, quiet)
+        proxy.get(web.domain)
+        assert sampler.sample(proxy.control) == [], "the first look is where counting begins"
+
+        for _ in range(3):
+            proxy.get(web.domain)
+        assert proxy.show(web, quiet, door).how == "reload"
+        for _ in range(4):
+            proxy.get(web.domain, "/slow")
+        found = {sample.service_uuid: sample for sample in sampler.sample(proxy.control)}
+        assert found.keys() == {web.uuid, quiet.uuid, door.uuid}
+        assert found[web.uuid].requests == 7
+        assert found[web.uuid].seconds > 2
+        assert 0 < (found[web.uuid].response_ms or 0) <= 700
+        assert (found[quiet.uuid].requests, found[quiet.uuid].response_ms) == (0, None)
+
+        with socket.create_connection(("127.0.0.1", door.service_port)):
+            assert eventually(lambda: _connections(sampler, proxy, door)) == 1
+        proxy.control.stop()
+        assert sampler.sample(proxy.control) == [], "nobody can look: missing, not zero"
+    finally:
+        for site in (web, quiet, door):
+            site.close()
+
+
+def _connections(sampler: TrafficSampler, proxy: Proxy, site: Site) -> int:
+    return {sample.service_uuid: sample.connections for sample in sampler.sample(proxy.control)}[site.uuid]
 
 
 @pytest.mark.docker

@@ -62,6 +62,7 @@ def replace(
     now: datetime = later(60),  # noqa: B008
     choose_port: Callable[[], int] | None = None,
     reason: str = "",
+    counted: bool = False,
     **changes: Any,
 ) -> ServiceRecord:
     """Replace the spec of `service`, as it was read, by one with `changes`."""
@@ -74,4 +75,5 @@ def replace(
         recheck_image=recheck_image,
         reason=reason,
         choose_port=choose_port or counting(),
+        counted=counted,
     )

@@ -116,3 +116,24 @@ def test_new_probe_with_unchanged_ports_is_asked_of_old_instances_too(sessions: 
     change(sessions, service, image_tag="2", deployment_preference={"health": {"path": "/up"}})
 
     assert load(sessions).probe_of(old) == Probe((80,), "/up")
+
+
+def test_who_may_sleep_is_automatic_from_zero_and_started(sessions: Sessions) -> None:
+    scaling = {"lower_threshold": "0.2", "upper_threshold": "0.8", "maximum_num_instances": 3}
+    from_zero: dict[str, Any] = {"scaling_mode": "AUTO", "autoscaling_config": scaling | {"minimum_num_instances": 0}}
+    with sessions() as session:
+        service = create(session, a_spec(instance_ports=[WEB], **from_zero))
+    key = f"http_{service.uuid}"
+    assert backends(sessions)[key].may_sleep
+    assert load(sessions).desired.may_sleep
+
+    others: list[dict[str, Any]] = [
+        {"autoscaling_config": scaling | {"minimum_num_instances": 1}},
+        {"autoscaling_config": scaling | {"minimum_num_instances": 0, "dry_run": True}},
+        {"scaling_mode": "MANUAL"},
+        {"target_state": "STOPPED"},
+    ]
+    for changes in others:
+        service = change(sessions, service, **(from_zero | {"target_state": "STARTED"} | changes))
+        assert not backends(sessions)[key].may_sleep
+        assert not load(sessions).desired.may_sleep

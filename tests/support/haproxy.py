@@ -171,10 +171,19 @@ class MortalMember:
 class Site:
     """A service with one endpoint, and the servers in the place of its instances."""
 
-    def __init__(self, name: str, kind: str = HTTP, *, custom_domain: str = "", proxy_protocol: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        kind: str = HTTP,
+        *,
+        custom_domain: str = "",
+        proxy_protocol: bool = False,
+        may_sleep: bool = False,
+    ) -> None:
         self.name, self.kind = name, kind
         self.uuid = str(uuid4())
         self.custom_domain, self.proxy_protocol = custom_domain, proxy_protocol
+        self.may_sleep = may_sleep
         self.domain = default_domain_name(name, "ns", "test")
         self.container_port = free_port()
         self.service_port = 80 if kind == HTTP else free_port()
@@ -200,8 +209,9 @@ class Site:
         endpoint = Endpoint(self.container_port, "tcp", self.kind, self.domain, self.service_port)
         ready = tuple(ReadyInstance(m.uuid, slot, m.address) for slot, m in enumerate(self.members))
         return RoutedService(
-            self.uuid, self.name, "ns", self.born, (endpoint,), self.custom_domain, ready, self.proxy_protocol
-        )
+            self.uuid, self.name, "ns", self.born, (endpoint,), self.custom_domain, ready, self.proxy_protocol,
+            may_sleep=self.may_sleep,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End all members."""
@@ -256,11 +266,17 @@ class Proxy:
 
 
 def request(
-    port: int, host: str, path: str = "/", method: str = "GET", body: bytes | None = None, headers: Any = None
+    port: int,
+    host: str,
+    path: str = "/",
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Any = None,
+    seconds: float = 10,
 ) -> Answer:
-    """One request on a connection of its own."""
+    """One request on a connection of its own, given up after so long a silence."""
     began = time.monotonic()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request(method, path, body, {"Host": host, **(headers or {})})
         response = connection.getresponse()

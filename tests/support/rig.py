@@ -46,6 +46,7 @@ class Rig:
         self.engine = FakeEngine("test")
         self.engine.world.push(f"{IMAGE}:1")
         self.permitted = True
+        self.free_bytes: int | None = None  # of the host; not known
         self.purged: list[str] = []
         self.drained: list[str] = []
         self._ports = itertools.count(20000)
@@ -72,7 +73,7 @@ class Rig:
             bookkeeper=Bookkeeper(lambda: 0.5),
             clock=lambda: self.now,
             new_uuid=lambda: str(uuid4()),
-            hooks=Hooks(purged=self.purged.append),
+            hooks=Hooks(purged=self.purged.append, free_memory=lambda url: self.free_bytes),
         )
 
     def close(self) -> None:

@@ -184,6 +184,7 @@ def test_end_for_want_of_memory_is_told_in_words(desk: Desk) -> None:
     assert desk.row(InstanceRow).oom_killed
     assert desk.row(SlotRow).reason == "exit code 137, out of memory"
     assert desk.kinds() == ["instance_oom_killed", "instance_removed"]
+    assert desk.rig.events("instance_oom_killed")[0].data["exit_code"] == 137
 
 
 def test_released_volumes_are_dropped_and_told(desk: Desk) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from orchestrator.engine.base import ContainerConfig, Mount, PortBinding
-from orchestrator.engine.container_config import GIB, container_config, hostname, volume_configs, volume_name
+from orchestrator.engine.container_config import (
+    GIB,
+    container_config,
+    hostname,
+    log_options,
+    volume_configs,
+    volume_name,
+)
 from orchestrator.sizes import DEFAULT_SIZES
 from orchestrator.spec import ServiceSpec
 
@@ -52,8 +59,12 @@ def test_image_is_the_resolved_one_and_limits_are_those_of_the_size() -> None:
     config = made(image_tag="v9")
     assert config.image_id == "sha256:" + "a" * 64
     assert (config.cpus, config.memory_bytes) == (0.25, 512 * 1024 * 1024)
-    assert config.log_options == {"max-size": "5m", "max-file": "3"}
+    assert config.log_options == {"max-size": "5m", "max-file": "5"}
     assert config.stop_grace_seconds == 7
+
+
+def test_local_log_is_not_compressed_as_the_collector_reads_it() -> None:
+    assert log_options("local", "1m", 2) == {"max-size": "1m", "max-file": "2", "compress": "false"}
 
 
 def test_environment_holds_the_default_domain_and_the_instance_s_own_names() -> None:

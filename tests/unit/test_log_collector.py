@@ -1,4 +1,4 @@
-"""The log collector on an engine in memory: every line once, whatever breaks off in between."""
+"""The log collector on an engine in memory, by its files and by its streams: every line once, whatever breaks off."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from orchestrator.actions import Remove
-from orchestrator.engine.base import ContainerConfig, LogLine
+from orchestrator.engine.base import ContainerConfig, LogLine, LogSource
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.engine.fake import FakeEngine
 from orchestrator.jobs import Job
-from orchestrator.logs.store import LogStore, LogStoreFull
 from orchestrator.reconciler import Following
+from tests.support.log_files import EngineLog, MemoryLogs
 from tests.support.poll import eventually
-from worker import line_writer, log_collector
+from worker import log_collector, log_streams
 from worker.log_collector import LogCollector
 
 REF = "registry.example/web:1"
@@ -26,172 +26,282 @@ REF = "registry.example/web:1"
 
 @dataclass
 class Scene:
-    """A running container, a store, and a collector that can be started anew."""
+    """Running containers, a store, and a collector that can be started anew. With `folder` their logs are files."""
 
     engine: FakeEngine
-    store: LogStore
-    container: str
+    store: MemoryLogs
     collector: LogCollector
+    folder: Path | None
+    containers: list[str]
+    logs: dict[str, EngineLog]
 
-    def restart(self, engine: Any = None) -> None:
+    @property
+    def container(self) -> str:
+        return self.containers[0]
+
+    def add(self) -> str:
+        name = f"skylark-{len(self.containers)}"
+        container = self.engine.create_container(ContainerConfig(name, self.engine.pull(REF).image_id, {}))
+        self.engine.start_container(container)
+        self.containers.append(container)
+        if self.folder is not None:
+            path = self.folder / container / "x-json.log"
+            self.logs[container] = EngineLog(path, max_bytes=20_000, max_files=3)
+            self.engine.world.containers[container].log_source = LogSource("json-file", str(path), 3)
+        return container
+
+    def restart(self) -> None:
         """A new worker's collector on the same store."""
         self.collector.stop()
-        self.collector = LogCollector(self.store, {"e": engine or self.engine})
+        self.collector = LogCollector(self.store, {"e": self.engine})
         self.collector.start()
 
-    def follow(self) -> None:
-        self.collector.follow([Following("e", "s", "i", self.container)], complete=True)
+    def follow(self, *containers: str, complete: bool = True) -> None:
+        named = [Following("e", "s", "i", c) for c in containers or self.containers]
+        self.collector.follow(named, complete=complete)
 
-    def job(self, engine: Any = None) -> Job:
-        return Job("i", "s", "ns/web", 1, Remove("i", 0, "ended"), engine or self.engine, "i", self.container)
+    def drain(self, container: str = "") -> None:
+        container = container or self.container
+        job = Job("i", "s", "ns/web", 1, Remove("i", 0, "ended"), self.engine, "i", container)
+        self.collector.drain(job, container)
 
-    def write(self, *numbers: int) -> None:
+    def write(self, *numbers: int, container: str = "") -> None:
+        container = container or self.container
         for number in numbers:
-            self.engine.write_log(self.container, str(number).encode())
-
-    def stored(self) -> list[int]:
-        return [int(line.message) for line in self.store.read("s", 0, 2**62)]
+            if self.logs:
+                self.logs[container].number(number)
+            else:
+                self.engine.write_log(container, b"%d" % number)
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_collector, "_RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(line_writer, "_RETRY_SECONDS", 0.02)
-    engine = FakeEngine("test")
+    monkeypatch.setattr(log_collector, "_GONE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(log_streams, "_RETRY_SECONDS", 0.02)
+
+
+@pytest.fixture(params=["files", "streams"])
+def scene(tmp_path: Path, fast: None, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    engine, store = FakeEngine("test"), MemoryLogs()
     engine.world.push(REF)
-    container = engine.create_container(ContainerConfig("skylark-i", engine.pull(REF).image_id, {}))
-    engine.start_container(container)
-    store = LogStore(tmp_path / "lines.sqlite")
-    made = Scene(engine, store, container, LogCollector(store, {"e": engine}))
+    collector = LogCollector(store, {"e": engine})
+    made = Scene(engine, store, collector, tmp_path if request.param == "files" else None, [], {})
+    made.add()
     made.collector.start()
     yield made
     made.collector.stop()
     engine.close()
-    store.close()
 
 
-def test_lines_are_copied_as_they_come(scene: Scene) -> None:
+def test_lines_are_collected_as_they_come(scene: Scene) -> None:
     scene.write(1, 2)
     scene.follow()
-    eventually(lambda: scene.stored() == [1, 2])
+    eventually(lambda: scene.store.numbers() == [1, 2])
     scene.write(3)
-    eventually(lambda: scene.stored() == [1, 2, 3])
+    eventually(lambda: scene.store.numbers() == [1, 2, 3])
 
 
-def test_following_again_and_again_copies_every_line_once(scene: Scene) -> None:
+def test_following_again_and_again_collects_every_line_once(scene: Scene) -> None:
     for number in range(20):
         scene.write(number)
         scene.follow()
-    eventually(lambda: len(scene.stored()) >= 20)
+    eventually(lambda: len(scene.store.numbers()) >= 20)
 
-    assert scene.stored() == list(range(20))
+    assert scene.store.numbers() == list(range(20))
 
 
 def test_restarted_collector_goes_on_where_the_store_is(scene: Scene) -> None:
     for round_ in range(5):
         scene.write(*range(round_ * 10, round_ * 10 + 10))
         scene.follow()
-        eventually(lambda: scene.stored())
+        eventually(lambda: scene.store.numbers())
         scene.restart()
     scene.follow()
     scene.write(99)
-    eventually(lambda: 99 in scene.stored())
+    eventually(lambda: 99 in scene.store.numbers())
 
-    assert scene.stored() == [*range(50), 99]
-
-
-def test_stream_that_breaks_off_is_followed_on(scene: Scene) -> None:
-    scene.engine.fail_next("logs", EngineError(Fault.UNREACHABLE, "broken pipe"), 3)
-    scene.write(1)
-    scene.follow()
-    eventually(lambda: scene.stored() == [1])
+    assert scene.store.numbers() == [*range(50), 99]
 
 
 def test_drain_stores_a_dead_containers_log_to_its_end(scene: Scene) -> None:
     scene.follow()
     scene.write(*range(100))
     scene.engine.die(scene.container)
-    scene.collector.drain(scene.job(), scene.container)
+    scene.drain()
 
-    assert scene.stored() == list(range(100))
+    assert scene.store.numbers() == list(range(100))
 
 
 def test_drain_of_a_container_that_was_never_followed_stores_all(scene: Scene) -> None:
     scene.write(1, 2, 3)
     scene.engine.die(scene.container)
-    scene.collector.drain(scene.job(), scene.container)
-    scene.collector.drain(scene.job(), scene.container)
+    scene.drain()
+    scene.drain()
 
-    assert scene.stored() == [1, 2, 3]
-
-
-def test_drain_fails_and_loses_nothing_while_the_engine_does_not_give_the_log(scene: Scene) -> None:
-    scene.write(1)
-    scene.engine.die(scene.container)
-    scene.engine.fail_next("logs", EngineError(Fault.TIMEOUT, "slow"))
-    with pytest.raises(EngineError):
-        scene.collector.drain(scene.job(), scene.container)
-
-    scene.collector.drain(scene.job(), scene.container)
-    assert scene.stored() == [1]
-
-
-class Full:
-    """The store, with no room while `full`."""
-
-    def __init__(self, store: LogStore) -> None:
-        self.full = True
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def append(self, batch: Any) -> None:
-        if self.full:
-            raise LogStoreFull("log store: no room")
-        self._store.append(batch)
-
-
-def full_scene(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Full:
-    monkeypatch.setattr(log_collector, "_DRAIN_SECONDS", 0.2)
-    scene.collector.stop()
-    full = Full(scene.store)
-    scene.collector = LogCollector(full, {"e": scene.engine})  # type: ignore[arg-type]
-    scene.collector.start()
-    return full
+    assert scene.store.numbers() == [1, 2, 3]
 
 
 def test_full_store_keeps_the_container_and_recovers(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = full_scene(scene, monkeypatch)
+    monkeypatch.setattr(log_collector, "_DRAIN_SECONDS", 0.3)
+    scene.store.full = True
     scene.write(1, 2, 3)
     scene.follow()
     scene.engine.die(scene.container)
     for _ in range(3):
-        with pytest.raises(EngineError, match="the container is kept"):
-            scene.collector.drain(scene.job(), scene.container)
+        with pytest.raises(EngineError, match="the container is kept") as caught:
+            scene.drain()
+    assert caught.value.fault is Fault.NO_SPACE
+    scene.store.full = False
+    eventually(lambda: scene.store.numbers())
+    scene.drain()
 
-    full.full = False
-    scene.collector.drain(scene.job(), scene.container)
-    assert scene.stored() == [1, 2, 3]
+    assert scene.store.numbers() == [1, 2, 3]
 
 
-def test_stream_that_breaks_off_while_the_store_is_full_doubles_nothing(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lines wait in the queue, unstored, when the engine's stream is opened anew."""
-    full = full_scene(scene, monkeypatch)
-    engine = Breaking(scene.engine)
-    scene.collector._engines = {"e": engine}  # type: ignore[dict-item]
-    scene.write(1, 2, 3)
+def test_full_store_is_told_once(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.store.full = True
+    scene.write(1)
     scene.follow()
-    eventually(lambda: engine.broken)
-    threading.Event().wait(0.6)
-    full.full = False
-    eventually(lambda: scene.stored())
-    scene.write(4)
-    eventually(lambda: 4 in scene.stored())
+    eventually(lambda: "collection waits" in caplog.text)
+    threading.Event().wait(0.2)
+    scene.store.full = False
+    eventually(lambda: scene.store.numbers() == [1])
 
-    assert scene.stored() == [1, 2, 3, 4]
+    assert caplog.text.count("collection waits") == 1
+
+
+def test_container_that_is_gone_ends_its_following_and_leaves_no_position(scene: Scene) -> None:
+    scene.write(1)
+    scene.follow()
+    eventually(lambda: scene.store.numbers() == [1])
+    gone = scene.container
+    other = scene.add()
+    scene.engine.take_away(gone)
+    if scene.folder is not None:
+        scene.logs[gone].path.unlink()
+        scene.logs[gone].path.parent.rmdir()
+    scene.write(2, container=other)
+
+    def forgotten() -> bool:
+        scene.follow(other)
+        return set(scene.store.positions) == {other}
+
+    eventually(forgotten)
+    assert set(scene.collector._tracks) == {other}
+
+
+def test_removed_container_is_forgotten_and_one_that_is_still_there_is_not(scene: Scene) -> None:
+    scene.write(1)
+    scene.engine.die(scene.container)
+    scene.drain()
+    other = scene.add()
+    scene.write(2, container=other)
+    for _ in range(5):
+        scene.follow(other)  # the removal is under way
+    eventually(lambda: len(scene.store.positions) == 2)
+    scene.engine.remove_container(scene.container)
+
+    def forgotten() -> bool:
+        scene.follow(other)
+        return set(scene.store.positions) == {other}
+
+    eventually(forgotten)
+    assert scene.store.numbers() == [1, 2]
+
+
+def test_released_collector_leaves_everything_to_the_next(scene: Scene) -> None:
+    scene.write(1)
+    scene.follow()
+    eventually(lambda: scene.store.numbers() == [1])
+    scene.collector.release()
+    next_one = LogCollector(scene.store, {"e": scene.engine})
+    next_one.start()
+    next_one.follow([Following("e", "s", "i", scene.container)], complete=True)
+    scene.write(2)
+    eventually(lambda: 2 in scene.store.numbers())
+    next_one.stop()
+
+    assert scene.store.numbers() == [1, 2]
+
+
+def test_log_that_cannot_be_read_now_keeps_its_container(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_collector, "_DRAIN_SECONDS", 0.3)
+    scene.write(1)
+    scene.engine.die(scene.container)
+    scene.engine.fail_next("log_source", EngineError(Fault.TIMEOUT, "slow"))
+    with pytest.raises(EngineError, match="slow"):
+        scene.drain()
+    scene.drain()
+
+    assert scene.store.numbers() == [1]
+
+
+@pytest.mark.parametrize("scene", ["files"], indirect=True)
+def test_flood_does_not_starve_the_others(scene: Scene) -> None:
+    """The quiet one's line is stored long before the flood is through."""
+    quiet = scene.add()
+    flood = scene.logs[scene.container]
+    flood._max_bytes = 1 << 40
+    for number in range(30_000):
+        flood.number(number)
+    scene.write(1, container=quiet)
+    scene.follow()
+    eventually(lambda: len(scene.store.numbers()) > 30_000, 30)
+
+    order = [batch.container_id for batch in scene.store.batches if batch.lines]
+    assert order.index(quiet) < len(order) // 2
+    assert scene.store.numbers(scene.container) == list(range(30_000))
+
+
+@pytest.mark.parametrize("scene", ["files"], indirect=True)
+def test_half_line_of_a_dead_container_is_stored_by_the_drain(scene: Scene) -> None:
+    scene.follow()
+    scene.logs[scene.container].say(b"12", end=b"")
+    scene.engine.die(scene.container)
+    scene.drain()
+
+    assert scene.store.numbers() == [12]
+
+
+@pytest.mark.parametrize("scene", ["files"], indirect=True)
+def test_log_file_taken_away_is_told_once_and_read_on_when_there_is_a_new_one(scene: Scene) -> None:
+    log = scene.logs[scene.container]
+    log.path.unlink()
+    scene.follow()
+    eventually(lambda: scene.store.told())
+    log.close()
+    scene.logs[scene.container] = EngineLog(log.path)
+    scene.write(7)
+    eventually(lambda: scene.store.numbers() == [7])
+
+    assert scene.store.told()[0] == "lines may be missing: the engine's log file is gone"
+    assert len(scene.store.told()) == 1
+
+
+@pytest.mark.parametrize("scene", ["files"], indirect=True)
+def test_drain_of_a_container_whose_log_file_is_gone_tells_it_and_ends(scene: Scene) -> None:
+    scene.logs[scene.container].path.unlink()
+    scene.engine.die(scene.container)
+    scene.drain()
+
+    assert scene.store.told() == ["lines may be missing: the engine's log file is gone"]
+
+
+@pytest.mark.parametrize("scene", ["files"], indirect=True)
+def test_one_log_that_cannot_be_read_does_not_stop_the_others(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    path = scene.logs[scene.container].path
+    path.unlink()
+    path.mkdir()
+    other = scene.add()
+    scene.write(5, container=other)
+    scene.follow()
+    eventually(lambda: scene.store.numbers() == [5])
+    eventually(lambda: "can't be read" in caplog.text)
+    scene.write(6, container=other)
+    eventually(lambda: scene.store.numbers() == [5, 6])
+
+    assert caplog.text.count("can't be read") == 1
 
 
 class Breaking:
@@ -201,6 +311,9 @@ class Breaking:
         self.broken = False
         self._engine = engine
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
     def logs(self, container_id: str, **options: Any) -> Iterator[LogLine]:
         for count, line in enumerate(self._engine.logs(container_id, **options), 1):
             yield line
@@ -209,19 +322,17 @@ class Breaking:
                 raise EngineError(Fault.UNREACHABLE, "broken pipe")
 
 
-def test_container_that_is_gone_ends_its_following(scene: Scene) -> None:
-    scene.engine.take_away(scene.container)
+@pytest.mark.parametrize("scene", ["streams"], indirect=True)
+def test_stream_that_breaks_off_while_the_store_is_full_doubles_nothing(scene: Scene) -> None:
+    engine = Breaking(scene.engine)
+    scene.collector._engines = {"e": engine}  # type: ignore[dict-item]
+    scene.store.full = True
+    scene.write(1, 2, 3)
     scene.follow()
-    name = f"log {scene.container[:12]}"
-    eventually(lambda: name not in {thread.name for thread in threading.enumerate()})
+    eventually(lambda: engine.broken)
+    scene.store.full = False
+    eventually(lambda: scene.store.numbers())
+    scene.write(4)
+    eventually(lambda: 4 in scene.store.numbers())
 
-
-def test_ended_containers_are_forgotten_when_no_pass_names_them_any_more(scene: Scene) -> None:
-    scene.follow()
-    scene.engine.die(scene.container)
-    scene.collector.drain(scene.job(), scene.container)
-    scene.collector.follow([], complete=False)
-    assert scene.collector._tracks
-    scene.collector.follow([], complete=True)
-
-    assert not scene.collector._tracks
+    assert scene.store.numbers() == [1, 2, 3, 4]

@@ -48,10 +48,16 @@ LINKED = RouteTable(
     ),
 )
 
+SLEEPY = RouteTable(
+    (replace(WEB, servers=(), may_sleep=True), replace(WEB, key="http_v", service_uuid="v")),
+    (HttpRoute("awake.example", "http_v"), HttpRoute("web-ns.test", "http_w")),
+)
+
 CASES = {
     "empty": (EMPTY, SETTINGS),
     "services": (TABLE, SETTINGS),
     "links": (LINKED, SETTINGS),
+    "sleepers": (SLEEPY, SETTINGS),
     "operator": (
         EMPTY,
         ProxySettings(
@@ -91,6 +97,16 @@ def test_skeleton_tells_what_needs_a_reload() -> None:
     assert render(without(TABLE, backends=["http_w"]), SETTINGS, "/f").skeleton != first
     assert render(TABLE, replace(SETTINGS, maxconn=7), "/f").skeleton != first
     assert f"    description {first}\n" in render(TABLE, SETTINGS, "/f").files[CONFIG]
+
+
+def test_who_may_sleep_is_no_reload_unless_it_is_the_first_or_the_last() -> None:
+    first = render(SLEEPY, SETTINGS, "/f").skeleton
+    nobody = tuple(replace(backend, may_sleep=False) for backend in SLEEPY.backends)
+    everybody = tuple(replace(backend, may_sleep=True) for backend in SLEEPY.backends)
+
+    assert render(replace(SLEEPY, backends=everybody), SETTINGS, "/f").skeleton == first
+    assert render(replace(SLEEPY, backends=nobody), SETTINGS, "/f").skeleton != first
+    assert render(SLEEPY, replace(SETTINGS, most_held=7), "/f").skeleton != first
 
 
 def test_frontends_of_lost_ports_are_cut_out_of_the_text() -> None:

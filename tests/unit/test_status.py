@@ -39,6 +39,21 @@ def back(**changes: object) -> Instance:
         ),
         pytest.param(desired(count=0), observed(), ("Running", False, "0 of 0 instances running"), id="none wanted"),
         pytest.param(
+            desired(count=0, may_sleep=True),
+            observed(),
+            ("Running", False, "asleep: wakes on the first request"),
+            id="asleep",
+        ),
+        pytest.param(
+            desired(count=1, may_sleep=True), observed(), ("Deploying", True, "0 of 1 instance ready"), id="waking"
+        ),
+        pytest.param(
+            desired(count=0, may_sleep=True),
+            observed(instance(0)),
+            ("Deploying", True, "0 of 0 instances ready"),
+            id="falling asleep",
+        ),
+        pytest.param(
             desired(revision=UNRESOLVED),
             observed(),
             ("Deploying", True, "pulling registry.example/web:2"),

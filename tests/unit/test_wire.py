@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.models import ServiceAnswer
-from api.wire import ServiceView, service_json, target_count, timestamp
+from api.wire import ServiceView, service_json, timestamp
 from orchestrator.settings import Settings
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Health, Phase
@@ -164,10 +164,10 @@ def test_endpoint_without_its_port_yet_is_left_out() -> None:
 def test_target_follows_the_autoscaler_while_it_rules() -> None:
     auto = create(scaling_mode="AUTO", autoscaling_config=CONFIG, target_num_instances=2).spec
 
-    assert target_count(a_record(auto, scale_target=5)) == 5
-    assert target_count(a_record(auto)) == 2
+    assert a_record(auto, scale_target=5).count == 5
+    assert a_record(auto).count == 2
     manual = auto.model_copy(update={"scaling_mode": "MANUAL"})
-    assert target_count(a_record(manual, scale_target=5)) == 2
+    assert a_record(manual, scale_target=5).count == 2
 
 
 def test_region_no_longer_configured_still_shows_texts() -> None:
