@@ -56,6 +56,7 @@ def test_services_share_what_there_is(rig: Rig) -> None:
 
 def test_room_that_comes_is_used(rig: Rig) -> None:
     rig.create("first", target_num_instances=3)
+    rig.after(1)  # whoever was declared earlier is served first; of the same moment, whose uuid is lower
     rig.create("second", target_num_instances=1)
     rig.converge()
     assert rig.status("second")[0] == "StartError"
