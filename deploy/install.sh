@@ -3,7 +3,7 @@
 # Usage: deploy/install.sh python|engine|tests|bench ...
 #   python  a Python of at least 3.11 that can make virtual environments
 #   engine  the Docker engine (unless one is there or already answers), and HAProxy for the traffic
-#   tests   HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh;
+#   tests   engine and HAProxy again, and what the test-suite starts of its own: registry, PostgreSQL, ext4 tools, debootstrap, ab, ssh;
 #           Prometheus is only unpacked (build/bench), not installed
 #   bench   what is measured beside it: docker-compose, wrk; nginx and Caddy are only unpacked (build/bench), not installed
 set -euo pipefail
@@ -60,6 +60,9 @@ engine() {
 
 tests() {
     local missing=()
+    has dockerd || missing+=(docker.io) # for an engine of a test's own
+    has ip || missing+=(iproute2)
+    has pgrep || missing+=(procps)
     has haproxy || missing+=(haproxy)
     has docker-registry || missing+=(docker-registry)
     compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || has postgres || missing+=(postgresql)
