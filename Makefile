@@ -54,12 +54,13 @@ format: venv ## write the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: venv ## Skylark beside the raw SDK, docker-compose and Swarm; table on the screen, numbers in build/bench.json
+bench: venv ## Skylark beside the raw SDK, docker-compose, Swarm, HPA, docker logs and grep; tables on the screen, numbers in build/
 	@deploy/install.sh python engine tests bench
 	@deploy/ensure-engine.sh
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m tests.bench.autoscaling
 	$(BIN)/python -m tests.bench.sampling
+	@$(MAKE) --no-print-directory bench-logs
 
 bench-traffic: venv ## the proxy beside nginx and Caddy, how fast it follows, and what changes cost under load
 	@deploy/install.sh python engine tests bench
@@ -68,10 +69,11 @@ bench-traffic: venv ## the proxy beside nginx and Caddy, how fast it follows, an
 	$(BIN)/python -m tests.bench.lossless --rounds 3
 	$(BIN)/python -m tests.bench.cold_start
 
-bench-logs: venv ## the log collector beside docker logs, line by line
+bench-logs: venv ## of these only the logs: collecting, counted line by line, and asking
 	@deploy/install.sh python engine tests
 	@deploy/ensure-engine.sh
 	$(BIN)/python -m tests.bench.log_ingest
+	$(BIN)/python -m tests.bench.log_query
 
 chaos: venv ## the crash tests in their long form: a kill beside every engine call
 	@deploy/install.sh python engine tests

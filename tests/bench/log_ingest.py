@@ -24,10 +24,10 @@ import docker
 
 from orchestrator.engine.base import LABEL_INSTALLATION
 from tests.bench.watch import remove_all
+from tests.images.build import build
 from tests.support import collecting
 
 URL = "unix:///var/run/docker.sock"
-IMAGE = "skylark-test/busybox"  # `python -m tests.images.build` makes it
 TICKS = os.sysconf("SC_CLK_TCK")
 # About 100 bytes a line; `rate` 0: as fast as it goes, else it waits whenever it is ahead
 SCRIPT = """
@@ -124,8 +124,9 @@ def race(
     kept = {"type": "json-file", "config": {"max-size": given.size, "max-file": str(given.files)}}
     host = client.create_host_config(network_mode="none", log_config=kept)
     command, labels = ["sh", "-c", script], {LABEL_INSTALLATION: label}
+    image = build(client, "busybox")[0]
     try:
-        ids = [client.create_container(IMAGE, command, labels=labels, host_config=host)["Id"] for _ in range(count)]
+        ids = [client.create_container(image, command, labels=labels, host_config=host)["Id"] for _ in range(count)]
         engine_before = engine_cpu()
         run = read(client, ids, Path(tempfile.mkdtemp(dir=folder)))
         engine_used = engine_cpu() - engine_before
