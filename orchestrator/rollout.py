@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from orchestrator.state import Desired, Instance, Observed
+from orchestrator.state import Desired, Instance, Observed, Phase
 
 SETTLE_SECONDS = 2.0  # a new instance must run this long before it counts on: one that crashes at start never does
 
 
 PROGRESS_DEADLINE_SECONDS = 60.0
 FAILURES = 3  # deaths in a row of one slot that end a rollout
+_GOING = (Phase.STOPPING, Phase.REMOVING, Phase.EXITED, Phase.VANISHED, Phase.GONE)
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def rollout_failure(desired: Desired, observed: Observed, now: datetime) -> tupl
     It fails when a slot of it dies `FAILURES` times in a row, or when no further instance of it became ready for
     the progress deadline. Without a good revision to go back to it never fails: there is nothing better to run.
     Worked example, 3 instances, deadline 60 s: resolved at 0 s, slot 0 ready at 5 s, slot 1 never: failed at 65 s.
+    A service that sleeps is given a new image at 0 s and woken at 600 s: its first instance has until 660 s.
     """
     wanted, good = desired.revision, desired.good
     if wanted.image_id is None or good is None or good.fingerprint == wanted.fingerprint:
@@ -93,11 +95,25 @@ def rollout_failure(desired: Desired, observed: Observed, now: datetime) -> tupl
     if looping:
         slot, retry = min(looping.items())
         return f"slot {slot} failed {retry.failures} times in a row: {retry.reason}", None
-    started = desired.resolved_at or now
+    began = _began_at(desired, observed, now)
+    if began is None:
+        return "", None
     progress = [at for i in mine if i.ready and (at := i.ready_at or i.started_at)]
-    deadline = max([started, *progress]) + timedelta(seconds=desired.progress_deadline_seconds)
+    deadline = max([began, *progress]) + timedelta(seconds=desired.progress_deadline_seconds)
     if now < deadline:
         return "", deadline
     stuck = [i.unready for i in mine if i.unready] or [r.reason for r in observed.slots.values() if r.failures]
     why = f": {stuck[0]}" if stuck else ""
     return f"no progress in {desired.progress_deadline_seconds:.0f} s{why}", None
+
+
+def _began_at(desired: Desired, observed: Observed, now: datetime) -> datetime | None:
+    """When the progress deadline began to run: with the image. None: not yet.
+
+    Where nothing is replaced (it slept, it had no instances), nothing was tried until an instance was made.
+    """
+    fingerprint = desired.revision.fingerprint
+    if any(i.fingerprint != fingerprint and i.phase not in _GOING for i in observed.instances):
+        return desired.resolved_at or now
+    made = [at for i in observed.instances if i.fingerprint == fingerprint and (at := i.created_at or i.started_at)]
+    return max(min(made), desired.resolved_at or min(made)) if made else None
