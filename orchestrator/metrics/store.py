@@ -44,6 +44,7 @@ class MetricStore:
                 self._remember(db, newest // 60)
                 if self._retention.make_room(db, newest):
                     self._names.forget()
+                self._retention.drop_what_comes_again(db, max(times))
                 oldest = self._retention.oldest_raw_minute(newest)
                 touched = self._add_samples(db, samples, oldest) | self._add_proxy(db, proxy, oldest)
                 if roll_up_finished(db, touched) and self._retention.drop_old(db, newest):

@@ -1,10 +1,11 @@
-"""What leaves the metric store: what is too old, and the oldest when it is too big. Always in small bites."""
+"""What leaves the metric store: what is too old, what is too much (both in small bites), a wrong future."""
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
 
+from orchestrator.metrics.rollup_minutes import MINUTE_MS
 from orchestrator.metrics.store_file import all_pages, used_pages
 
 # At most so much of a table goes with one minute's roll-up. A bite keeps the round short, and a clock that leaps
@@ -13,6 +14,7 @@ RAW_BITE_MINUTES = 5
 HOURS_BITE = 1
 ROOM_BITES = 4
 VACUUM_PAGES = 200
+LATE_MINUTES = 2
 _RAW_TABLES = ("raw", "proxy_raw")
 _HOUR_TABLES = ("usage_minutes", "service_minutes")
 
@@ -28,6 +30,20 @@ class Retention:
     def oldest_raw_minute(self, now_minute: int) -> int:
         """Samples before this minute are not kept."""
         return now_minute - self.raw_hours * 60
+
+    def drop_what_comes_again(self, db: sqlite3.Connection, now_ms: int) -> None:
+        """After the clock went back: the samples of a time that is still to come would be taken for those of then.
+
+        Rounds may come late by a minute or two, so only a longer way back counts. What was rolled up stays until its
+        minute comes again.
+        """
+        minute, at = divmod(now_ms, MINUTE_MS)
+        highest = [high for table in _RAW_TABLES if (high := _highest(db, table, "minute")) is not None]
+        if max(highest, default=minute) <= minute + LATE_MINUTES:
+            return
+        for table in _RAW_TABLES:
+            db.execute(f"DELETE FROM {table} WHERE minute > ? OR (minute = ? AND at > ?)", (minute, minute, at))
+        db.execute("DELETE FROM unrolled WHERE minute > ?", (minute,))
 
     def drop_old(self, db: sqlite3.Connection, now_minute: int) -> bool:
         """Take a bite of what is too old; whether names went with it."""
@@ -86,3 +102,8 @@ class Retention:
 def _lowest(db: sqlite3.Connection, table: str, column: str) -> int | None:
     low = db.execute(f"SELECT min({column}) FROM {table}").fetchone()[0]
     return None if low is None else int(low)
+
+
+def _highest(db: sqlite3.Connection, table: str, column: str) -> int | None:
+    high = db.execute(f"SELECT max({column}) FROM {table}").fetchone()[0]
+    return None if high is None else int(high)

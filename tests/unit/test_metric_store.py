@@ -196,6 +196,22 @@ def test_late_samples_are_counted_in_the_minute_they_are_of(store: MetricStore) 
     assert store.instance_points("s", "i", span(0, 59))[0].rx_bytes == 40_000
 
 
+def test_samples_of_before_the_clock_went_back_are_not_taken_for_those_of_now(store: MetricStore) -> None:
+    """Ten quiet minutes, the clock goes back by nine, and a busy time begins."""
+    for at in range(0, 600, 5):
+        store.add([sample(at, cores=0.01, rx=100 * at)], [proxy(at, 1)])
+    for at in range(60, 120, 5):
+        store.add([sample(at + 0.5, cores=0.2, rx=60_000 + 100 * at)], [proxy(at + 0.5, 50)])
+    now = (T0 + 119) * 1000
+
+    assert {s.cpu_cores for s in store.window(["s"], now - 30_000, now)["s"]} == {0.2}
+    assert {p.requests for p in store.proxy_window(["s"], now - 30_000, now)["s"]} == {50}
+    for at in range(120, 240, 5):
+        store.add([sample(at + 0.5, cores=0.2, rx=60_000 + 100 * at)])
+    minutes = store.service_points("s", span(120, 239))
+    assert [point.rx_bytes_per_second for point in minutes] == [pytest.approx(100.0)] * 2
+
+
 def test_coarse_points_stand_at_multiples_of_their_period(store: MetricStore) -> None:
     for minute in range(0, 120, 10):
         store.add([sample(minute * 60, cores=minute / 1000)])
