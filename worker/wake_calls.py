@@ -79,7 +79,8 @@ class WakeCalls:
                     sock.close()
                     return
                 self._socket = sock
-            self._listen(sock, ending)
+            with sock:  # whatever ended it, the name is free for the next try
+                self._listen(sock, ending)
 
     def _listen(self, sock: socket.socket, ending: threading.Event) -> None:
         while not ending.is_set():

@@ -101,3 +101,24 @@ def test_stopped_listener_can_start_again(path: bytes, listen: Callable[..., Wak
     calls.start()
     eventually(lambda: call(path, b"c\n"))
     eventually(lambda: heard == ["a", "c"])
+
+
+def test_failing_accept_is_got_over(
+    path: bytes, listen: Callable[..., WakeCalls], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process has no file descriptor left for a moment."""
+    accept, failures = socket.socket.accept, [OSError(24, "Too many open files")]
+
+    def failing(listener: socket.socket) -> Any:
+        connection, address = accept(listener)
+        if failures:
+            connection.close()
+            raise failures.pop()
+        return connection, address
+
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    heard: list[str] = []
+    listen(heard.append)
+
+    eventually(lambda: call(path, b"one\n") and "one" in heard)
+    assert failures == []
