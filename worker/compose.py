@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Collection
 
 from sqlalchemy import Engine as Database
-from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.actions import Launch, Pull
 from orchestrator.bookkeeper import Bookkeeper, looks_again
@@ -32,7 +31,7 @@ from worker import parts
 from worker.autoscaler import Autoscaler
 from worker.counted_log import CountedLog
 from worker.docker_events import EventWatcher
-from worker.figures import Figures
+from worker.figures import Figures, FiguresFile
 from worker.host import free_memory
 from worker.housekeeping import Housekeeping
 from worker.leadership import Leadership
@@ -151,6 +150,7 @@ class Worker:
 
     def _make_schedule(self) -> Schedule:
         settings, keep = self._settings, self._housekeeping
+        figures = FiguresFile(self._figures, settings.figures_path, self._executor.queued, self._names)
         always: JobTable = [
             ("tick", self._loop.request, settings.tick_seconds),
             ("lease", self._leadership.renew, settings.lease_seconds / 4),
@@ -161,7 +161,7 @@ class Worker:
             ("traffic", self._sample_traffic, SAMPLE_SECONDS),
             ("autoscaler", self._autoscaler.request, settings.metric_seconds),
             ("logs", keep.keep_logs, _LOG_UPKEEP_SECONDS),
-            ("figures", self._write_figures, settings.metric_seconds),
+            ("figures", figures.write, settings.metric_seconds),
             ("retention", keep.apply_retention, 3600.0),
         ]
         return Schedule(always, while_leading, self._may_act)
@@ -225,15 +225,10 @@ class Worker:
         self._figures.proxy.add(samples)
         return samples
 
-    def _write_figures(self) -> None:
-        def names() -> dict[str, str]:
-            with session_scope(self._sessions) as session:
-                return Census(session).names()
-
-        try:
-            self._figures.write(self._settings.figures_path, queued=self._executor.queued(), names=names)
-        except (OSError, SQLAlchemyError) as error:
-            log.debug("figures can't be written: %s", str(error).splitlines()[0])
+    def _names(self) -> dict[str, str]:
+        """Of all services, for the figures."""
+        with session_scope(self._sessions) as session:
+            return Census(session).names()
 
     def _unroute(self, job: Job) -> None:
         """Before an instance is stopped: the proxy lets go of it."""

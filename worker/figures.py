@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,10 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, writ
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.engine.errors import EngineError
 from orchestrator.jobs import Outcome
 from orchestrator.metrics.samples import ProxySample
+
+log = logging.getLogger("skylark.worker")
 
 _PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -127,6 +131,8 @@ class Figures:
             registry=registry,
         )
 
+        self._written = Gauge("skylark_figures_timestamp_seconds", "When the worker wrote these", registry=registry)
+
     def passed(self, seconds: float, *, full: bool) -> None:
         """A pass came to its end."""
         self._passes.labels("all" if full else "some").observe(seconds)
@@ -167,9 +173,34 @@ class Figures:
 
     def write(self, path: Path, *, queued: Mapping[str, int], names: Callable[[], Mapping[str, str]]) -> None:
         """Everything as text, in place of the last. `queued`: by verb; `names`: of services. Raises OSError."""
+        self._written.set_to_current_time()
         self._queue.clear()
         for verb, number in queued.items():
             self._queue.labels(verb).set(number)
         self.proxy.name(names())
         path.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(path), self.registry)
+
+
+class FiguresFile:
+    """The figures where the API finds them. That they can't be written is told once, and so is that they can again."""
+
+    def __init__(
+        self, figures: Figures, path: Path, queued: Callable[[], Mapping[str, int]], names: Callable[[], dict[str, str]]
+    ) -> None:
+        self._figures, self._path, self._queued, self._names = figures, path, queued, names
+        self._told = ""
+
+    def write(self) -> None:
+        """Bring the file up to date."""
+        try:
+            self._figures.write(self._path, queued=self._queued(), names=self._names)
+        except (OSError, SQLAlchemyError) as error:
+            trouble = str(error).splitlines()[0]
+            if trouble != self._told:
+                log.warning("figures for Prometheus can't be written, those of before are shown: %s", trouble)
+            self._told = trouble
+            return
+        if self._told:
+            log.info("figures for Prometheus are written again")
+        self._told = ""

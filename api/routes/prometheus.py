@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -19,6 +20,7 @@ from orchestrator.status import STATUSES
 from orchestrator.store.census import Census, ServiceCount, Sign
 
 blueprint = APIBlueprint("prometheus", __name__, abp_tags=[Tag(name="metrics")])
+log = logging.getLogger("skylark.api")
 _LABELS = ("namespace", "service")
 
 
@@ -29,6 +31,8 @@ def metrics() -> Response:
     try:
         census = Census(ctx.session())
         services, signs = census.services(), census.signs()
+        engines = {f"engine:{region.engine_url}" for region in ctx.settings.regions.values()}
+        signs = [sign for sign in signs if not sign.name.startswith("engine:") or sign.name in engines]
         told = _Counts(services, signs, ctx.now(), database_up=True)
     except SQLAlchemyError:
         ctx.session().rollback()
@@ -44,6 +48,9 @@ def _worker_text(settings: Settings) -> bytes:
         return settings.figures_path.read_bytes()
     except FileNotFoundError:
         return b""  # it has not come so far yet
+    except OSError as error:  # the database's half is still true
+        log.warning("the worker's figures can't be read: %s", error)
+        return b""
 
 
 class _Counts(Collector):

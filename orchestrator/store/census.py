@@ -72,8 +72,9 @@ class Census:
         ]
 
     def names(self) -> dict[str, str]:
-        """service uuid -> namespace/name of all that are not gone for good."""
-        query = select(ServiceRow.uuid, ServiceRow.namespace, ServiceRow.name)
+        """service uuid -> namespace/name of all living services. A deleted one may have left its name to another."""
+        living = ServiceRow.name_key.is_not(None)
+        query = select(ServiceRow.uuid, ServiceRow.namespace, ServiceRow.name).where(living)
         return {uuid: f"{namespace}/{name}" for uuid, namespace, name in self._session.execute(query)}
 
     def signs(self) -> list[Sign]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.context import EXTENSION
 from orchestrator.settings import Settings
 from orchestrator.store.lease import beat
 from tests.api.conftest import NOW, Api
@@ -56,17 +59,21 @@ def test_nothing_is_wanted_of_a_stopped_service(api: Api) -> None:
     assert scraped(api)["skylark_instances_wanted namespace=ns service=web"] == 0
 
 
-def test_engines_and_the_worker_are_told_with_when_they_were_seen(api: Api) -> None:
+def test_engines_and_the_worker_are_told_with_when_they_were_seen(api: Api, settings: Settings) -> None:
+    regions = {name: replace(settings.regions["BEIJING1"], engine_url=f"unix:///{name}") for name in ("a", "b")}
+    api.app.extensions[EXTENSION] = replace(api.context, settings=replace(settings, regions=regions))
     with api.sessions.begin() as session:
         beat(session, "worker", NOW)
         beat(session, "engine:unix:///a", NOW, "does not answer")
         beat(session, "engine:unix:///b", NOW)
+        beat(session, "engine:unix:///gone", NOW, "was taken out of the configuration")
 
     found = scraped(api)
 
     assert found["skylark_last_seen_timestamp_seconds who=worker"] == NOW.timestamp()
     assert found["skylark_engine_up engine=unix:///a"] == 0
     assert found["skylark_engine_up engine=unix:///b"] == 1
+    assert not [name for name in found if "unix:///gone" in name]
 
 
 def test_what_the_worker_wrote_is_handed_on(api: Api, settings: Settings) -> None:
@@ -75,6 +82,12 @@ def test_what_the_worker_wrote_is_handed_on(api: Api, settings: Settings) -> Non
     path.write_text('# TYPE skylark_queue_depth gauge\nskylark_queue_depth{verb="launch"} 7.0\n')
 
     assert scraped(api)["skylark_queue_depth verb=launch"] == 7
+
+
+def test_figures_that_cannot_be_read_leave_the_rest(api: Api, settings: Settings) -> None:
+    settings.figures_path.mkdir(parents=True)
+
+    assert scraped(api)["skylark_database_up"] == 1
 
 
 def test_a_database_that_fails_is_told_and_nothing_is_called_zero(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -16,8 +17,10 @@ from orchestrator.logs.archive import LogArchive
 from orchestrator.logs.errors import LogStoreError
 from orchestrator.logs.lines import STDOUT, SYSTEM, Batch
 from orchestrator.metrics.samples import ProxySample
+from orchestrator.store.census import Census
+from tests.support.rig import Rig
 from worker.counted_log import CountedLog
-from worker.figures import Figures
+from worker.figures import Figures, FiguresFile
 from worker.timed_engine import timed_engine
 
 SHOP = "11111111-1111-4111-8111-111111111111"
@@ -68,6 +71,45 @@ def test_a_service_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
     figures.proxy.add([carried(requests=10)])
 
     assert not [name for name in written(figures, tmp_path) if name.startswith("skylark_proxy_requests_total")]
+
+
+def test_service_deleted_and_made_again_is_told_once(sqlite_url: str, tmp_path: Path) -> None:
+    """While the deleted one is still going: a name may not stand twice, or Prometheus refuses it all."""
+    rig = Rig(sqlite_url, tmp_path)
+    old = rig.create()
+    rig.converge()
+    rig.delete()
+    new = rig.create()
+    figures = Figures()
+    figures.proxy.add([replace(carried(requests=n), service_uuid=s.uuid) for s, n in ((old, 100), (new, 7))])
+
+    with rig.sessions() as session:
+        names = Census(session).names()
+    rig.close()
+    figures.write(tmp_path / "worker.prom", queued={}, names=lambda: names)
+
+    told = [
+        line for line in (tmp_path / "worker.prom").read_text().splitlines() if "skylark_proxy_requests_total{" in line
+    ]
+    assert told == ['skylark_proxy_requests_total{namespace="ns",service="web"} 7.0']
+
+
+def test_figures_that_cannot_be_written_are_told_once_and_so_is_the_end_of_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    (tmp_path / "metrics").write_text("in the way")
+    file = FiguresFile(Figures(), tmp_path / "metrics" / "worker.prom", dict, dict)
+
+    file.write()
+    file.write()
+    (tmp_path / "metrics").unlink()
+    file.write()
+
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("figures for Prometheus can't be written, those of before are shown: ")
+    assert second == "figures for Prometheus are written again"
+    assert "skylark_figures_timestamp_seconds" in (tmp_path / "metrics" / "worker.prom").read_text()
 
 
 def test_what_is_queued_is_told_by_verb(tmp_path: Path) -> None:
