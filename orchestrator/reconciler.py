@@ -28,7 +28,7 @@ from orchestrator.shares import Share, describe, internal_error, unplanned, writ
 from orchestrator.sight import Observer, Sight
 from orchestrator.spec import ServiceSpec
 from orchestrator.state import Instance, Phase
-from orchestrator.status import with_route_fault
+from orchestrator.status import when_reached, with_route_fault
 from orchestrator.store.addresses import AddressBook, Given
 from orchestrator.store.database import session_scope
 from orchestrator.store.orphans import Orphans
@@ -68,12 +68,14 @@ class PassReport:
 class Hooks:
     """What the pass tells others, and asks them. `purged`: a service is gone for good, before its rows go.
 
-    `route_faults`: service uuid -> why some of its routes are not made. `free_memory`: of an engine's host.
+    `route_faults`: service uuid -> why some of its routes are not made. `reached`: instances (uuids) that the proxy was
+    told of, None: not known. `free_memory`: of an engine's host.
     """
 
     purged: Callable[[str], None] = lambda service_uuid: None
     route_faults: Callable[[], Mapping[str, str]] = dict
     free_memory: FreeMemory = lambda url: None
+    reached: Callable[[], Collection[str] | None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,8 @@ class Reconciler:
             route_fault = self._hooks.route_faults().get(loaded.uuid, "")
             verdicts = self._verdicts() if self._verdicts else None
             decision = decide(loaded, sight.facts if sight else {}, trouble, busy, now, self._new_uuid, verdicts)
+            reached = self._hooks.reached() if loaded.routed else None
+            decision.status = when_reached(decision.status, decision.observed.instances, reached)
             decision.status = with_route_fault(decision.status, route_fault)
         except Exception as error:
             return unplanned(loaded, loaded.desired.generation, describe(error), error)

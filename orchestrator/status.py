@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -60,6 +61,20 @@ def limited(desired: Desired, observed: Observed, reason: str) -> Status:
 def with_route_fault(now_status: Status, fault: str) -> Status:
     """The status with what its routes lack; its instances fare as they do."""
     return replace(now_status, reason=f"{now_status.reason}; {fault}") if fault else now_status
+
+
+def when_reached(now_status: Status, instances: Iterable[Instance], reached: Collection[str] | None) -> Status:
+    """Running only when the proxy has been told of every ready instance: who reads it may ask at once, and is answered.
+
+    `reached`: uuids of those it was told of, None: not known. Routing takes a moment, in which a fresh service has
+    ready instances and refuses requests.
+    """
+    if reached is None or now_status.current_status != "Running" or now_status.is_deploying:
+        return now_status
+    waiting = [i for i in instances if i.ready and i.address and i.uuid not in reached]
+    if not waiting:
+        return now_status
+    return Status("Deploying", True, f"{_count(len(waiting), 'ready instance')} about to get requests")
 
 
 def _word(ready: int, wanted: int) -> str:

@@ -113,7 +113,7 @@ class Worker:
             bookkeeper=Bookkeeper(random.random, probing=True),
             clock=utc_now,
             new_uuid=lambda: str(uuid.uuid4()),
-            hooks=Hooks(self._forget_logs, self._route_watch.faults, free_memory),
+            hooks=Hooks(self._forget_logs, self._route_watch.faults, free_memory, self._route_watch.reached),
             verdicts=self._prober.verdicts,
         )
         lease = Lease(self._sessions, this_holder(), settings.lease_seconds, time.monotonic)

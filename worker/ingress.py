@@ -112,8 +112,13 @@ class Ingress:
         """Apply what the database says now; how long to rest when nobody asks."""
         try:
             with session_scope(self._sessions) as session:
-                table = route_table(routed_services(session, self._base_domain))
-            applied = self._proxy.apply(self._possible(table))
+                services = routed_services(session, self._base_domain)
+            table = route_table(services)
+            try:
+                applied = self._proxy.apply(self._possible(table))
+            finally:
+                if self._watch is not None:
+                    self._watch.tried(services)
         except (ProxyError, OSError) as error:
             self._tell_fault(str(error))
             return _AGAIN_SECONDS

@@ -1,17 +1,17 @@
-"""Tells services which of their routes could not be made, and finds another port for one that somebody else has."""
+"""Tells services what became of their routes: who is reached, what could not be made; moves a port that is taken."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.ingress.haproxy import Applied
-from orchestrator.ingress.routes import RouteTable
+from orchestrator.ingress.routes import RoutedService, RouteTable
 from orchestrator.ingress.shortfall import open_ports, shortfalls
 from orchestrator.store.database import session_scope
 from orchestrator.store.route_writes import RouteWrites
@@ -38,6 +38,7 @@ class RouteWatch:
         self._choose_port = choose_port
         self._lock = threading.Lock()
         self._faults: dict[str, str] = {}
+        self._reached: frozenset[str] | None = None
         self._told: dict[str, str] | None = None  # None: a worker before this one may have told something
         self._open: set[tuple[str, int]] = set()
 
@@ -45,6 +46,20 @@ class RouteWatch:
         """Service uuid -> why some of its routes are not made."""
         with self._lock:
             return dict(self._faults)
+
+    def reached(self) -> Collection[str] | None:
+        """Instances (uuids) that the proxy was told of, as far as it takes anything; None: nothing was tried yet."""
+        with self._lock:
+            return self._reached
+
+    def tried(self, services: Iterable[RoutedService]) -> None:
+        """The proxy was told of these. That it could not be, is a fault of its own, and no reason to wait for it."""
+        now = {instance.uuid: service.uuid for service in services for instance in service.ready}
+        with self._lock:
+            before, self._reached = self._reached, frozenset(now)
+        if before is not None:
+            for service_uuid in {now[uuid] for uuid in now.keys() - before}:
+                self._notify(service_uuid)
 
     def look(self, table: RouteTable, applied: Applied) -> bool:
         """Note what could not be had. Whether a port was moved, so that the table is another one now."""

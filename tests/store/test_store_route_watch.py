@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.ingress.haproxy import Applied
-from orchestrator.ingress.routes import Backend, Clash, RouteTable, TcpRoute
+from orchestrator.ingress.routes import Backend, Clash, ReadyInstance, RoutedService, RouteTable, TcpRoute
 from orchestrator.store.events import Events
 from orchestrator.store.reads import Reads
 from orchestrator.store.records import EventRecord, ServiceRecord
@@ -87,3 +89,17 @@ def test_clash_names_who_has_the_host(sessions: Sessions) -> None:
 
     (event,) = it.events("route_refused")
     assert event.reason == "no route for host x.test: it belongs to service ns/older"
+
+
+def test_service_is_looked_at_again_when_the_proxy_was_told_of_its_new_instance(sessions: Sessions) -> None:
+    it = Watched(sessions)
+    service = RoutedService(it.service.uuid, "web", "ns", NOW, ())
+    one, two = (ReadyInstance(uuid, slot, f"10.0.0.{slot}") for slot, uuid in enumerate(("one", "two")))
+    assert it.watch.reached() is None  # a worker that has just begun knows nothing
+
+    it.watch.tried([replace(service, ready=(one,))])
+    assert (it.watch.reached(), it.notified) == ({"one"}, [])
+    it.watch.tried([replace(service, ready=(one, two))])
+    assert (it.watch.reached(), it.notified) == ({"one", "two"}, [service.uuid])
+    it.watch.tried([replace(service, ready=(two,))])
+    assert (it.watch.reached(), it.notified) == ({"two"}, [service.uuid])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.planner import plan
 from orchestrator.state import Desired, Health, Instance, Observed, Phase, Retry
-from orchestrator.status import Status, status
+from orchestrator.status import Status, status, when_reached
 from tests.support.world import NOW, OLD, UNRESOLVED, desired, instance, later, observed
 
 OLDS = (instance(0, revision=OLD), instance(1, revision=OLD))
@@ -164,6 +166,24 @@ def back(**changes: object) -> Instance:
 )
 def test_situation_reads_like_this(wanted: Desired, seen: Observed, expected: tuple[str, bool, str]) -> None:
     assert shown(wanted, seen) == Status(*expected)
+
+
+@pytest.mark.parametrize(
+    ("reached", "reason"),
+    [
+        (None, "2 of 2 instances running"),
+        ({"i0", "i1"}, "2 of 2 instances running"),
+        ({"i0"}, "1 ready instance about to get requests"),
+        (set(), "2 ready instances about to get requests"),
+    ],
+    ids=["not known", "all", "one of two", "none"],
+)
+def test_running_is_said_when_requests_reach_every_ready_instance(reached: set[str] | None, reason: str) -> None:
+    there = [replace(instance(slot), uuid=f"i{slot}", address=f"10.0.0.{slot}") for slot in (0, 1)]
+    running = shown(desired(), observed(*there))
+    seen = when_reached(running, there, reached)
+
+    assert (seen.current_status, seen.reason) == ("Deploying" if "about" in reason else "Running", reason)
 
 
 def test_recheck_of_the_tag_leaves_a_running_service_running() -> None:
