@@ -64,7 +64,8 @@ class TrafficSampler:
         self._longest_seconds = longest_seconds
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._ended: dict[tuple[int, str], StatRow] = {}
+        self._ended: dict[tuple[int, str], StatRow] = {}  # not in the database yet
+        self._ended_unsampled: dict[tuple[int, str], StatRow] = {}  # not told by a sample yet
         self._latest: _Seen | None = None
         self._recorded: _Seen | None = None
         self._sampled: tuple[Readings, float, set[str]] | None = None  # at the last sample: counters, when, who had any
@@ -73,7 +74,9 @@ class TrafficSampler:
     def before_reload(self, rows: tuple[StatRow, ...]) -> None:
         """The counters that a reload is about to end; whoever reloads waits for us."""
         with self._lock:
-            self._ended |= {(row.worker, row.proxy): row for row in rows if row.kind == "backend"}
+            last_words = {(row.worker, row.proxy): row for row in rows if row.kind == "backend"}
+            self._ended |= last_words
+            self._ended_unsampled |= last_words
 
     def begin(self) -> None:
         """This worker leads from now on: another one may have counted since our last look, so that is forgotten."""
@@ -84,11 +87,15 @@ class TrafficSampler:
 
         None either at the first call, and when the last was more than `longest_seconds` ago.
         """
+        with self._lock:
+            ended = dict(self._ended_unsampled)
         seen = self._look(proxy)
         if seen is None:
             return []
         before, sampled_at, had_traffic = self._sampled or ({}, float("-inf"), set())
-        tallies, after = count(before, seen.rows, seen.ended.values())
+        tallies, after = count(before, seen.rows, ended.values())
+        with self._lock:
+            self._ended_unsampled = _without(self._ended_unsampled, ended)
         seconds = seen.at_seconds - sampled_at
         too_long = seconds > self._longest_seconds
         self._sampled = after, seen.at_seconds, set() if too_long else set(tallies)
@@ -111,7 +118,7 @@ class TrafficSampler:
             return
         self._recorded = seen
         with self._lock:  # what came meanwhile stays
-            self._ended = {key: row for key, row in self._ended.items() if seen.ended.get(key) is not row}
+            self._ended = _without(self._ended, seen.ended)
 
     def _look(self, proxy: Counters) -> _Seen | None:
         with self._lock:
@@ -141,3 +148,7 @@ class TrafficSampler:
                 traffic.purge(seen.at - timedelta(days=KEPT_DAYS))
         if purging:
             self._purge_at = seen.at + timedelta(hours=1)
+
+
+def _without(rows: Rows, used: Rows) -> dict[tuple[int, str], StatRow]:
+    return {key: row for key, row in rows.items() if used.get(key) is not row}

@@ -44,10 +44,10 @@ class Scene:
         self.proxy = Proxy(row(100))
         self.make()
 
-    def make(self) -> None:
+    def make(self, **options: float) -> None:
         """A new one, as after a restart of the worker."""
         clock = lambda: START + timedelta(seconds=self.seconds)  # noqa: E731
-        self.sampler = TrafficSampler(self.sessions, clock, monotonic=lambda: self.seconds)
+        self.sampler = TrafficSampler(self.sessions, clock, monotonic=lambda: self.seconds, **options)
 
     def at(self, seconds: float, *rows: StatRow) -> dict[str, ProxySample]:
         """The samples, by service, of a look at that time."""
@@ -197,3 +197,18 @@ def test_restarted_worker_loses_one_sample_and_no_recorded_request(scene: Scene)
 
     assert scene.recorded() == 135
     assert WEB in scene.proxy.rows[0].proxy
+
+
+def test_requests_before_a_reload_are_sampled_however_often_they_are_recorded(scene: Scene) -> None:
+    """Samples each 30 s, the database each 10 s: what the database has had is still new to the next sample."""
+    scene.make(longest_seconds=120)
+    scene.at(0, row(100))
+    scene.sampler.record(scene.proxy)
+    scene.seconds = 10
+    scene.sampler.record(scene.proxy)
+    scene.sampler.before_reload((row(130),))
+    scene.seconds, scene.proxy.rows = 20, (row(4, worker=9),)
+    scene.sampler.record(scene.proxy)
+
+    assert scene.at(30, row(5, worker=9))[UUID].requests == 35
+    assert scene.at(60, row(6, worker=9))[UUID].requests == 1
