@@ -46,7 +46,7 @@ class AutoscalingSampleAnswer(_Answer):
 
 
 class AutoscalingActionAnswer(_Answer):
-    """A step; in a dry run it is not taken."""
+    """A step; in a dry run it is not taken, unless it wakes the service."""
 
     before: Count
     after: Count

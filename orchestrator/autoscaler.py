@@ -32,16 +32,16 @@ __all__ = [
 def recommend(policy: Policy, samples: Samples, state: ScaleState, now: datetime) -> Recommendation:
     """The target for a service, with the rule and the numbers that led to it.
 
-    In this order: the bounds and waking, which wait for nothing (an operator's bound wins over a rollout, and moving
-    the count replaces no instance); then what the metric or the lack of requests asks for, if the service is settled
-    and the wait period is over.
+    In this order: the bounds, waking and what the host refuses, which wait for nothing (an operator's bound wins over a
+    rollout, and moving the count replaces no instance); then what the metric or the lack of requests asks for, if the
+    service is settled and the wait period is over.
 
     Example: CPU_UTILIZATION MEAN, thresholds 0.2 and 0.6, delta 1, 1 to 5 instances, wait 30 s; 2 instances at 0.9 and
     0.76 for the whole window, the last action 40 s ago -> target 3, rule SCALE_UP,
     "CPU_UTILIZATION MEAN 0.83 over 30 s is above 0.6: 2 -> 3".
     """
     wait = _wait_seconds(policy, state, now)
-    at_once = _bounds(policy, state) or _asleep(policy, samples, state)
+    at_once = _bounds(policy, state) or _asleep(policy, samples, state) or _refused(policy, state)
     if at_once:
         return _told(at_once, state, wait)
     verdict = _sleep(policy, samples, state, now) or judge(policy, samples, state, now)
@@ -77,6 +77,18 @@ def _asleep(policy: Policy, samples: Samples, state: ScaleState) -> Verdict | No
     if not samples.waking:
         return Verdict(Rule.STEADY, 0, "asleep until a request comes")
     return _to(Rule.WAKE, max(1, policy.minimum), "a request waits", policy, state)
+
+
+def _refused(policy: Policy, state: ScaleState) -> Verdict | None:
+    """A target that the host does not take is given up: the service would never be settled, nor scaled down again.
+
+    5 wanted, 4 there, no room for the fifth, minimum 2: 4. One stays wanted: somebody may wait for it.
+    """
+    target = max(policy.minimum, 1, state.current - state.refused)
+    if target >= state.current:
+        return None
+    limit = state.room_reason or "the host is full"
+    return Verdict(Rule.CAPACITY, target, f"limited by capacity: {limit}, {state.refused} of {state.current} not taken")
 
 
 def _to(rule: Rule, target: int, why: str, policy: Policy, state: ScaleState) -> Verdict:

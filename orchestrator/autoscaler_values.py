@@ -82,7 +82,7 @@ class ScaleState:
     `current`: the target that stands now; `unsettled`: why the service is not settled (a rollout, a back-off, not all
     instances there yet), "" when it is. `acted_at`: the end of the last action (or the last manual change of the
     count); None: never. Whoever keeps it, keeps `past(acted_at, now)`. `room`: how many instances more the host takes,
-    None: no limit known; `room_reason`: why.
+    None: no limit known; `room_reason`: why. `refused`: of the target, how many the host has not taken.
     """
 
     current: int
@@ -90,6 +90,7 @@ class ScaleState:
     acted_at: datetime | None = None
     room: int | None = None
     room_reason: str = ""
+    refused: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,11 @@ class Told:
     data: Mapping[str, Any]
 
 
+def is_taken(found: Recommendation, current: int, *, dry_run: bool) -> bool:
+    """Whether the step is done. In a dry run none is, but waking: a request waits, and nobody else would answer it."""
+    return found.target != current and (not dry_run or found.rule is Rule.WAKE)
+
+
 def keep(samples: Samples, state: ScaleState, found: Recommendation, *, dry_run: bool, now: datetime) -> Kept:
     """The evaluation as JSON; `target` is where the service is to go, in a dry run where it would."""
     moves = found.target != state.current
@@ -91,7 +96,7 @@ def tell(
     a threshold at the bound says "limited" once, not each time it comes back.
     """
     data = numbers(policy, state, found)
-    if found.target != state.current and not dry_run:
+    if is_taken(found, state.current, dry_run=dry_run):
         return Told("autoscaled", found.reason, data), {}
     quiet = timedelta(seconds=max(policy.wait_seconds, policy.window_seconds, LEAST_QUIET_SECONDS))
     told = {key: at for key, at in before.items() if now - quiet <= datetime.fromisoformat(at) <= now + quiet}

@@ -12,6 +12,7 @@ from orchestrator.metrics.samples import ProxySample, Sample
 from orchestrator.planner import target_revision
 from orchestrator.spec import AutoscalingConfig, ServiceSpec
 from orchestrator.state import Desired, Instance, Observed, Phase
+from orchestrator.status import CAPACITY
 
 PROXY_METRICS = ("REQUESTS_PER_SECOND", "CONNECTIONS")
 _LEFT = (Phase.EXITED, Phase.VANISHED, Phase.GONE)
@@ -101,12 +102,14 @@ def samples_of(
 ) -> Samples:
     """What was measured, for the decision; those that are going already are left out.
 
-    `demand_at`: the last demand known before this window. What the proxy carried is shared out equally among the
-    instances that were ready at that moment: 90 requests/s on 3 instances are 30 for each.
+    `demand_at`: the last demand known before this window. What the proxy carried is shared out equally: 90 requests/s
+    on 3 instances are 30 for each. Those that were ready then get their share; there were at least as many as now, as
+    one that was replaced since is not known any more, and without its part a MAX would call that a surge.
     """
     there = [i for i in instances if i.phase not in (*_LEFT, *_LEAVING)]
     ready_at = {i.uuid: (i.ready_at or i.started_at) if i.ready else None for i in there}
     points: dict[str, list[Point]] = {uuid: [] for uuid in ready_at}
+    ready_now = sum(since is not None for since in ready_at.values())
     if needs_use(policy):
         for sample in use:
             value = sample.cpu_fraction if policy.metric == "CPU_UTILIZATION" else sample.memory_fraction
@@ -118,7 +121,7 @@ def samples_of(
             serving = [uuid for uuid, since in ready_at.items() if since is not None and since <= at]
             total = float(carried.connections) if policy.metric == "CONNECTIONS" else carried.requests_per_second
             for uuid in serving:
-                points[uuid].append(Point(at, total / len(serving)))
+                points[uuid].append(Point(at, total / ready_now))
     asked = [moment(t.at_ms) for t in traffic if t.requests > 0 or t.connections > 0]
     latest = max([*asked, *([demand_at] if demand_at else [])], default=None)
     return Samples(
@@ -155,6 +158,13 @@ def unsettled(desired: Desired, observed: Observed, observed_generation: int, no
     if extra > 0:
         return f"{extra} {'instance is' if extra == 1 else 'instances are'} still to go"
     return ""
+
+
+def refused(count: int, status_reason: str, observed: Observed) -> int:
+    """How many of the instances wanted the host has not taken, as the last pass said in the service's status."""
+    if not status_reason.startswith(CAPACITY):
+        return 0
+    return max(0, count - len({i.slot for i in observed.instances if i.phase not in _LEFT and i.slot < count}))
 
 
 def count_after(before: ServiceSpec, after: ServiceSpec, current: int, *, counted: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from orchestrator.autoscaler import Policy, Recommendation, Samples, ScaleState, recommend
-from orchestrator.evaluation import Kept, Told, keep, numbers, tell
+from orchestrator.evaluation import Kept, Told, is_taken, keep, numbers, tell
 from orchestrator.metrics.samples import MetricWindows, ProxySample, Sample
 from orchestrator.policy import (
     defaults_of,
@@ -20,11 +21,12 @@ from orchestrator.policy import (
     needs_traffic,
     needs_use,
     policy_of,
+    refused,
     samples_of,
     unsettled,
 )
 from orchestrator.settings import Settings
-from orchestrator.store.autoscaling import Autoscaling
+from orchestrator.store.autoscaling import USER, Autoscaling
 from orchestrator.store.database import session_scope
 from orchestrator.store.events import Events
 from orchestrator.store.passes import Loaded, PassReads
@@ -69,7 +71,7 @@ class _Verdict:
 
     @property
     def acts(self) -> bool:
-        return self.found.target != self.state.current and not self.subject.dry_run
+        return is_taken(self.found, self.state.current, dry_run=self.subject.dry_run)
 
 
 class Autoscaler:
@@ -98,6 +100,8 @@ class Autoscaler:
         self._metrics = metrics
         self._engines = {region.name: region.engine_url for region in settings.regions.values()}
         self._defaults = defaults_of(settings)
+        # the judgement looks back a sample beyond its window, for the value that reaches into it
+        self._reach = timedelta(seconds=self._defaults.window_seconds + 2 * self._defaults.sample_seconds)
         self._clock = clock
         self._wake = wake
         self._waking = waking
@@ -105,6 +109,7 @@ class Autoscaler:
         self._evaluated = evaluated
         self._decide = decide
         self._told = ""  # the trouble that was told last
+        self._keeps = True  # evaluations are stored, as far as is known
         self._broken: set[str] = set()  # whose evaluation failed, which was told
         self._loop = PassLoop(self.run_round, may_act, name="autoscaler")
 
@@ -131,28 +136,42 @@ class Autoscaler:
         now = self._clock()
         with session_scope(self._sessions) as session:
             records = Autoscaling(session).candidates(uuids)
-            if not records:
+            if not records and (uuids is not None or not self._keeps):
                 return
-            subjects = self._subjects(session, records)
+            subjects = self._subjects(session, records) if records else []
             before = Autoscaling(session).last_round()
         measured = self._measure(subjects, now)
+        verdicts = self._verdicts(subjects, measured, before, now)
+        if uuids is None:  # of those that scale by themselves no more, nothing is kept
+            before = {record.uuid: before[record.uuid] for record in records if record.uuid in before}
+        moved = self._write(verdicts, before, now)
+        if uuids is None:
+            self._keeps = bool(records)
+        for uuid in moved:
+            self._wake(uuid)
+        self._trouble(measured.failed)
+
+    def _verdicts(
+        self, subjects: Sequence[_Subject], measured: _Measured, before: Mapping[str, Kept], now: datetime
+    ) -> list[_Verdict]:
+        """What is to be done with each; a service that can't be judged is left as it is."""
         waking = self._waking()
         verdicts = []
+        given: Counter[str] = Counter()  # by engine: places that this round has promised already
         for subject in subjects:
-            uuid = subject.record.uuid
+            uuid, url = subject.record.uuid, self._engines.get(subject.record.spec.region_name, "")
             try:
-                verdicts.append(self._judge(subject, measured, before.get(uuid, {}), uuid in waking, now))
+                state = self._state(subject, given[url], now)
+                verdict = self._judge(subject, state, measured, before.get(uuid, {}), uuid in waking, now)
                 self._broken.discard(uuid)
             except Exception:  # one service never ends the round of the others
                 if uuid not in self._broken:
                     log.exception("evaluation of %s failed", subject.record.full_name)
                 self._broken.add(uuid)
-        if uuids is None:  # of those that scale by themselves no more, nothing is kept
-            before = {record.uuid: before[record.uuid] for record in records if record.uuid in before}
-        moved = self._write(verdicts, before, now)
-        for uuid in moved:
-            self._wake(uuid)
-        self._trouble(measured.failed)
+                continue
+            verdicts.append(verdict)
+            given[url] += max(0, verdict.found.target - state.current) if verdict.acts else 0
+        return verdicts
 
     def _subjects(self, session: Session, records: Sequence[ServiceRecord]) -> list[_Subject]:
         """What passes load of them, as of the same generation; who was changed just now has his turn next time."""
@@ -177,9 +196,7 @@ class Autoscaler:
         """The windows of all in one read each. Whatever fails in the store, nothing is known then, and steps wait."""
         using = [s.record.uuid for s in subjects if needs_use(s.policy)]
         carried = [s.record.uuid for s in subjects if needs_traffic(s.policy)]
-        # the judgement looks back a sample beyond its window, for the value that reaches into it
-        reach = timedelta(seconds=self._defaults.window_seconds + 2 * self._defaults.sample_seconds)
-        span = (milliseconds(now - reach), milliseconds(now))
+        span = (milliseconds(now - self._reach), milliseconds(now))
         try:
             use = self._metrics.window(using, *span) if using else {}
             traffic = self._metrics.proxy_window(carried, *span) if carried else {}
@@ -187,33 +204,49 @@ class Autoscaler:
             return _Measured({}, {}, failed=f"what was measured can't be read: {error or type(error).__name__}")
         return _Measured(use, traffic)
 
-    def _judge(self, subject: _Subject, measured: _Measured, before: Kept, waking: bool, now: datetime) -> _Verdict:
-        record, loaded, policy = subject.record, subject.loaded, subject.policy
+    def _state(self, subject: _Subject, given: int, now: datetime) -> ScaleState:
+        """How the service stands. `given`: places that others were promised in this round."""
+        record, loaded = subject.record, subject.loaded
+        reason = unsettled(loaded.desired, loaded.observed, loaded.observed_generation, now)
+        room, room_reason = self._room(record)
+        return ScaleState(
+            current=record.count,
+            unsettled=reason,
+            acted_at=now if _ended(record, reason) or _is_later(record.scaled_at, now) else record.scaled_at,
+            room=None if room is None else max(0, room - given),
+            room_reason=room_reason,
+            refused=refused(record.count, record.status_reason, loaded.observed) if record.scaling_by != USER else 0,
+        )
+
+    def _judge(
+        self, subject: _Subject, state: ScaleState, measured: _Measured, before: Kept, waking: bool, now: datetime
+    ) -> _Verdict:
+        record, policy = subject.record, subject.policy
         traffic = measured.traffic.get(record.uuid, ())
         samples = samples_of(
             policy,
-            loaded.observed.instances,
+            subject.loaded.observed.instances,
             measured.use.get(record.uuid, ()),
             traffic,
-            # without a word from the proxy nobody knows whether somebody asks, so nobody is sent to sleep
-            demand_at=_past(before.get("demand_at"), now) if traffic else now,
+            demand_at=self._demand_at(policy, before, now, told=bool(traffic)),
             waking=waking,
-        )
-        reason = unsettled(loaded.desired, loaded.observed, loaded.observed_generation, now)
-        ended = bool(record.scaling_by) and not reason
-        clock_went_back = record.scaled_at is not None and record.scaled_at > now
-        room, room_reason = self._room(record)
-        state = ScaleState(
-            current=record.count,
-            unsettled=reason,
-            acted_at=now if ended or clock_went_back else record.scaled_at,
-            room=room,
-            room_reason=room_reason,
         )
         found = self._decide(policy, samples, state, now)
         event, told = tell(policy, state, found, before.get("told", {}), dry_run=subject.dry_run, now=now)
         kept = keep(samples, state, found, dry_run=subject.dry_run, now=now) | {"told": told}
-        return _Verdict(subject, state, found, kept, event, ended, clock_went_back)
+        ended, went_back = _ended(record, state.unsettled), _is_later(record.scaled_at, now)
+        return _Verdict(subject, state, found, kept, event, ended, went_back)
+
+    def _demand_at(self, policy: Policy, before: Kept, now: datetime, *, told: bool) -> datetime | None:
+        """The last demand known before the window; None for those who need not know it.
+
+        Now where nobody can know: without a word from the proxy, or with a time since the last evaluation that the
+        window does not reach back over. Nobody is sent to sleep by ignorance.
+        """
+        if not needs_traffic(policy):
+            return None
+        watched = bool(before) and now - datetime.fromisoformat(before["at"]) <= self._reach
+        return _past(before.get("demand_at"), now) if told and watched else now
 
     def _write(self, verdicts: Sequence[_Verdict], kept: dict[str, Kept], now: datetime) -> list[str]:
         """Targets, events and evaluations, all or nothing; the services whose target moved."""
@@ -264,6 +297,16 @@ class Autoscaler:
 def _short(verdict: _Verdict) -> dict[str, object]:
     told = numbers(verdict.subject.policy, verdict.state, verdict.found)
     return {key: told[key] for key in ("before", "after", "rule", "value")}
+
+
+def _ended(record: ServiceRecord, unsettled: str) -> bool:
+    """Whether the last change of the count has come to its end."""
+    return bool(record.scaling_by) and not unsettled
+
+
+def _is_later(moment: datetime | None, now: datetime) -> bool:
+    """Whether the clock went back behind it."""
+    return moment is not None and moment > now
 
 
 def _past(text: str | None, now: datetime) -> datetime | None:

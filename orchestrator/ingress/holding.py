@@ -81,10 +81,13 @@ end, 0)
 
 
 def may_sleep(spec: Mapping[str, Any]) -> bool:
-    """Whether a stored spec lets the autoscaler take the last instance away, and a request bring it back."""
+    """Whether a stored spec lets the autoscaler take the last instance away, and a request bring it back.
+
+    A dry run takes none away; who sleeps already is woken all the same.
+    """
     config = spec.get("autoscaling_config") or {}
     wanted = spec.get("target_state") == "STARTED" and spec.get("scaling_mode") == "AUTO"
-    return wanted and config.get("minimum_num_instances") == 0 and not config.get("dry_run")
+    return wanted and config.get("minimum_num_instances") == 0
 
 
 def program(folder: str, hold_seconds: float, most: int, most_of_all: int) -> str:

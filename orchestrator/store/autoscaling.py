@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orchestrator.store.records import ServiceRecord, to_service
 from orchestrator.store.schema import AutoscalerRoundRow, ServiceRow
 
-AUTOSCALER = "autoscaler"
+AUTOSCALER, USER = "autoscaler", "user"  # who changed the count last, until that has come to its end
 _LAST = "last"
 
 

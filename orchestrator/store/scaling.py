@@ -7,6 +7,7 @@ from datetime import datetime
 
 from orchestrator.policy import count_after
 from orchestrator.spec import ServiceSpec
+from orchestrator.store.autoscaling import USER
 from orchestrator.store.changes import Change, compare
 from orchestrator.store.schema import ServiceRow
 
@@ -51,6 +52,6 @@ def set_count(row: ServiceRow, rescaled: Rescale, now: datetime) -> None:
     was_auto, auto = row.scale_target is not None, rescaled.spec.scaling_mode == "AUTO"
     row.scale_target = rescaled.count if auto else None
     if rescaled.told:
-        row.scaled_at, row.scaling_by = now, "user"
+        row.scaled_at, row.scaling_by = now, USER
     elif auto and not was_auto:  # what was changed long ago, while nothing scaled by itself, is over
         row.scaling_by = ""

@@ -129,7 +129,6 @@ def test_who_may_sleep_is_automatic_from_zero_and_started(sessions: Sessions) ->
 
     others: list[dict[str, Any]] = [
         {"autoscaling_config": scaling | {"minimum_num_instances": 1}},
-        {"autoscaling_config": scaling | {"minimum_num_instances": 0, "dry_run": True}},
         {"scaling_mode": "MANUAL"},
         {"target_state": "STOPPED"},
     ]

@@ -69,6 +69,7 @@ def test_change_is_an_event_with_its_numbers(rig: ScalingRig) -> None:
 def test_without_a_service_that_scales_nothing_is_read_or_written(rig: ScalingRig) -> None:
     rig.create()
     rig.converge()
+    rig.autoscaler.run_round()  # it may have to clear away what was kept of some that did
     rig.statements.clear()
     rig.autoscaler.run_round()
 
@@ -323,3 +324,16 @@ def test_request_evaluates_on_a_thread_of_its_own(rig: ScalingRig) -> None:
         eventually(lambda: rig.service().count == 4)
     finally:
         rig.autoscaler.stop()
+
+
+def test_replaced_instance_is_no_surge_of_requests(rig: ScalingRig) -> None:
+    """Two share 90 requests/s; one is replaced, and what it carried is not known any more."""
+    limits = {"lower_threshold": 1, "upper_threshold": 60}
+    rig.auto(2, ports=[WEB], metric_name="REQUESTS_PER_SECOND", metric_stat="MAX", **limits)
+    rig.rounds(FULL_WINDOW, requests=450)
+    rig.engine.die(next(container.id for container in rig.containers().values()))
+    rig.run_pass()
+    rig.converge()
+
+    assert rig.rounds(FULL_WINDOW, requests=450) == [2] * FULL_WINDOW
+    assert rig.kept()["value"] == 45.0

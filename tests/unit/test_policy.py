@@ -79,15 +79,21 @@ def test_use_is_a_fraction_of_the_limit() -> None:
     assert values(a_policy(metric_name="MEMORY_UTILIZATION"), there, *measured) == {"i0": [0.5, 0.8], "i1": [0.5]}
 
 
-def test_what_the_proxy_carried_is_shared_by_those_that_were_ready_then() -> None:
+def test_what_the_proxy_carried_is_shared_among_as_many_as_are_ready_now() -> None:
     late = instance(2, ready_at=NOW - timedelta(seconds=2))
     unready = instance(3, unready="no answer")
     there = [instance(0), instance(1), late, unready]
 
     requests = values(a_policy(metric_name="REQUESTS_PER_SECOND"), there, carried(5, 100), carried(0, 300))
-    assert requests == {"i0": [10.0, 20.0], "i1": [10.0, 20.0], "i2": [20.0], "i3": []}
+    assert requests == {
+        "i0": [pytest.approx(20 / 3), 20.0],
+        "i1": [pytest.approx(20 / 3), 20.0],
+        "i2": [20.0],
+        "i3": [],
+    }
     connections = values(a_policy(metric_name="CONNECTIONS"), there, carried(5, 0, 8), carried(0, 0, 9))
-    assert connections == {"i0": [4.0, 3.0], "i1": [4.0, 3.0], "i2": [3.0], "i3": []}
+    then = pytest.approx(8 / 3)
+    assert connections == {"i0": [then, 3.0], "i1": [then, 3.0], "i2": [3.0], "i3": []}
 
 
 def test_those_that_go_are_left_out_and_those_that_come_are_not_ready() -> None:
