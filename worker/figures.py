@@ -20,6 +20,7 @@ from orchestrator.metrics.samples import ProxySample
 
 log = logging.getLogger("skylark.worker")
 
+_VERBS = ("pull", "launch", "stop", "remove")
 _PASS_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -131,6 +132,7 @@ class Figures:
             registry=registry,
         )
 
+        self._verbs = set(_VERBS)
         self._written = Gauge("skylark_figures_timestamp_seconds", "When the worker wrote these", registry=registry)
 
     def passed(self, seconds: float, *, full: bool) -> None:
@@ -174,9 +176,9 @@ class Figures:
     def write(self, path: Path, *, queued: Mapping[str, int], names: Callable[[], Mapping[str, str]]) -> None:
         """Everything as text, in place of the last. `queued`: by verb; `names`: of services. Raises OSError."""
         self._written.set_to_current_time()
-        self._queue.clear()
-        for verb, number in queued.items():
-            self._queue.labels(verb).set(number)
+        self._verbs |= queued.keys()  # a queue that is empty now is told as 0, not as unknown
+        for verb in self._verbs:
+            self._queue.labels(verb).set(queued.get(verb, 0))
         self.proxy.name(names())
         path.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(path), self.registry)

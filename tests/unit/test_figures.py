@@ -112,8 +112,11 @@ def test_figures_that_cannot_be_written_are_told_once_and_so_is_the_end_of_it(
     assert "skylark_figures_timestamp_seconds" in (tmp_path / "metrics" / "worker.prom").read_text()
 
 
-def test_what_is_queued_is_told_by_verb(tmp_path: Path) -> None:
-    assert written(Figures(), tmp_path)["skylark_queue_depth verb=launch"] == 3
+def test_what_is_queued_is_told_by_verb_and_nothing_as_zero(tmp_path: Path) -> None:
+    found = written(Figures(), tmp_path)
+
+    assert found["skylark_queue_depth verb=launch"] == 3
+    assert found["skylark_queue_depth verb=pull"] == 0
 
 
 def test_engine_calls_are_timed_and_refusals_are_counted_by_fault(tmp_path: Path) -> None:
