@@ -4,74 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.actions import Remove
-from orchestrator.engine.base import ContainerConfig, LogLine, LogSource
+from orchestrator.engine.base import LogLine
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.engine.fake import FakeEngine
-from orchestrator.jobs import Job
 from orchestrator.reconciler import Following
-from tests.support.log_files import EngineLog, MemoryLogs
+from tests.support.log_files import EngineLog
+from tests.support.log_scene import Scene, log_scene
 from tests.support.poll import eventually
 from worker import log_collector, log_streams
 from worker.log_collector import LogCollector
-
-REF = "registry.example/web:1"
-
-
-@dataclass
-class Scene:
-    """Running containers, a store, and a collector that can be started anew. With `folder` their logs are files."""
-
-    engine: FakeEngine
-    store: MemoryLogs
-    collector: LogCollector
-    folder: Path | None
-    containers: list[str]
-    logs: dict[str, EngineLog]
-
-    @property
-    def container(self) -> str:
-        return self.containers[0]
-
-    def add(self) -> str:
-        name = f"skylark-{len(self.containers)}"
-        container = self.engine.create_container(ContainerConfig(name, self.engine.pull(REF).image_id, {}))
-        self.engine.start_container(container)
-        self.containers.append(container)
-        if self.folder is not None:
-            path = self.folder / container / "x-json.log"
-            self.logs[container] = EngineLog(path, max_bytes=20_000, max_files=3)
-            self.engine.world.containers[container].log_source = LogSource("json-file", str(path), 3)
-        return container
-
-    def restart(self) -> None:
-        """A new worker's collector on the same store."""
-        self.collector.stop()
-        self.collector = LogCollector(self.store, {"e": self.engine})
-        self.collector.start()
-
-    def follow(self, *containers: str, complete: bool = True) -> None:
-        named = [Following("e", "s", "i", c) for c in containers or self.containers]
-        self.collector.follow(named, complete=complete)
-
-    def drain(self, container: str = "") -> None:
-        container = container or self.container
-        job = Job("i", "s", "ns/web", 1, Remove("i", 0, "ended"), self.engine, "i", container)
-        self.collector.drain(job, container)
-
-    def write(self, *numbers: int, container: str = "") -> None:
-        container = container or self.container
-        for number in numbers:
-            if self.logs:
-                self.logs[container].number(number)
-            else:
-                self.engine.write_log(container, b"%d" % number)
 
 
 @pytest.fixture
@@ -83,15 +29,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["files", "streams"])
 def scene(tmp_path: Path, fast: None, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    engine, store = FakeEngine("test"), MemoryLogs()
-    engine.world.push(REF)
-    collector = LogCollector(store, {"e": engine})
-    made = Scene(engine, store, collector, tmp_path if request.param == "files" else None, [], {})
-    made.add()
-    made.collector.start()
-    yield made
-    made.collector.stop()
-    engine.close()
+    with log_scene(tmp_path if request.param == "files" else None) as made:
+        yield made
 
 
 def test_lines_are_collected_as_they_come(scene: Scene) -> None:
