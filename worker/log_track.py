@@ -50,7 +50,10 @@ class Track:
         self.source = source
 
     def collect(self, most_bytes: int, now: float) -> Batch | None:
-        """The next lines with the position behind them; None: nothing to store now. Raises as the source does."""
+        """The next lines with the position behind them, and maybe none of them is new; None: nothing came.
+
+        Raises as the source does.
+        """
         assert self.source is not None
         taken = self.source.take(most_bytes) if self.source.pending() else None
         if taken is not None:
@@ -74,9 +77,7 @@ class Track:
         """The log is gone before it was read to its end."""
         return self._made([self._system(gaps.GONE, self._stored.at_ns)], self._stored.place, self._stored.skip)
 
-    def _batch(self, taken: Taken, now: float) -> Batch | None:
-        if taken.place is None and not taken.lines and not taken.gap:
-            return None
+    def _batch(self, taken: Taken, now: float) -> Batch:
         if taken.late:
             return self._made(taken.lines, self._stored.place, self._stored.skip)
         lines = _dated(taken.lines, self._stored.at_ns)
