@@ -16,6 +16,7 @@ from orchestrator.jobs import Job
 from orchestrator.logs.limit import LineLimit
 from orchestrator.logs.lines import Batch, LogWriter
 from orchestrator.logs.position import Position, read_position
+from orchestrator.logs.record import NONE
 from orchestrator.logs.tail import LogEnded
 from orchestrator.reconciler import Following
 from worker.log_source import FORMATS, FileSource, Source
@@ -259,7 +260,7 @@ class LogCollector:
         place = track.engine.log_source(container_id)
         if place.path and place.driver in FORMATS:
             return FileSource(place.path, place.driver, place.most_files, position), position
-        position = replace(position, place=None, skip=0) if position else None
+        position = replace(position, place=None, skip=NONE) if position else None
         return StreamSource(track.engine, container_id, position, place.most_bytes, self._wake), position
 
     def _clear_away(self) -> None:

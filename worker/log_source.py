@@ -9,7 +9,7 @@ from typing import Protocol
 from orchestrator.logs.jsonfile import JsonFile
 from orchestrator.logs.localfile import LocalFile
 from orchestrator.logs.position import Position
-from orchestrator.logs.record import Joiner, Line, LogFormat
+from orchestrator.logs.record import NONE, Joiner, Line, LogFormat, Skip
 from orchestrator.logs.tail import FileTail, Place
 
 FORMATS: dict[str, type[JsonFile] | type[LocalFile]] = {"json-file": JsonFile, "local": LocalFile}
@@ -21,7 +21,7 @@ class Taken:
 
     lines: Sequence[Line]
     place: Place | None = None
-    skip: int = 0
+    skip: Skip = NONE
     gap: str = ""
     late: bool = False  # filled in behind others that came before: where to read on does not change
 
@@ -59,8 +59,9 @@ class FileSource:
         place = position.place if position else None
         self.tail = FileTail(path, self._form, place, most_files=most_files)
         self.tail.last_ns = position.at_ns if position else 0
-        self._joiner: Joiner[Place] = Joiner()
-        self._skip = position.skip if position else 0
+        skip = position.skip if position else NONE
+        self._joiner: Joiner[Place] = Joiner(skip)
+        self._skip = skip.lines
         # Stored by a stream before: what it had is known by its time
         self._had = position if position and position.at_ns and not place else None
 

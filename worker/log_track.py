@@ -12,7 +12,7 @@ from orchestrator.logs import gaps
 from orchestrator.logs.limit import STRETCH_SECONDS, Dropped, LineLimit
 from orchestrator.logs.lines import SYSTEM, Batch
 from orchestrator.logs.position import Position
-from orchestrator.logs.record import Line
+from orchestrator.logs.record import Line, Skip
 from orchestrator.reconciler import Following
 from worker.log_source import Source, Taken
 
@@ -97,7 +97,7 @@ class Track:
         place, skip = (taken.place, taken.skip) if taken.place else (self._stored.place, self._stored.skip)
         return self._made(kept, place, skip)
 
-    def _made(self, lines: Sequence[Line], place: object, skip: int) -> Batch:
+    def _made(self, lines: Sequence[Line], place: object, skip: Skip) -> Batch:
         self._stored = Position(self._stored.at_ns, self._stored.count_at_ns, place, skip, self._dropped)  # type: ignore[arg-type]
         who = self.following
         return Batch(who.service_uuid, who.instance_uuid, who.container_id, lines, self._stored.text())

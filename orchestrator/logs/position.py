@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from orchestrator.logs.limit import Dropped
+from orchestrator.logs.record import NONE, Skip
 from orchestrator.logs.tail import Place
 
 
@@ -14,14 +15,14 @@ from orchestrator.logs.tail import Place
 class Position:
     """Stored up to `at_ns`, of which `count_at_ns` lines bear that very time.
 
-    `place`: where to read on in a log file, leaving out `skip` lines that are stored; None: it was read by the engine's
-    stream. `dropped`: lines beyond the limit that the log does not tell of yet.
+    `place`: where to read on in a log file, leaving out the lines of `skip`, which are stored; None: it was read by the
+    engine's stream. `dropped`: lines beyond the limit that the log does not tell of yet.
     """
 
     at_ns: int = 0
     count_at_ns: int = 0
     place: Place | None = None
-    skip: int = 0
+    skip: Skip = NONE
     dropped: Dropped | None = None
 
     def text(self) -> str:
@@ -30,8 +31,10 @@ class Position:
         if self.place is not None:
             tail = base64.b64encode(self.place.tail).decode()
             words["file"] = [self.place.inode, self.place.offset, tail]
-        if self.skip:
-            words["skip"] = self.skip
+        if self.skip.held:
+            words["skip"] = list(self.skip)
+        elif self.skip.lines:
+            words["skip"] = self.skip.lines
         if self.dropped is not None:
             words["dropped"] = [self.dropped.count, self.dropped.first_ns, self.dropped.last_ns]
         return json.dumps(words, separators=(",", ":"))
@@ -49,6 +52,8 @@ def read_position(text: str | None) -> Position | None:
             place = Place(int(inode), int(offset), base64.b64decode(tail))
         if "dropped" in words:
             dropped = Dropped(*map(int, words["dropped"]))
-        return Position(int(words["ns"]), int(words["count"]), place, int(words.get("skip", 0)), dropped)
+        skip = words.get("skip", 0)
+        skipped = Skip(*map(int, skip)) if isinstance(skip, list) else Skip(int(skip))
+        return Position(int(words["ns"]), int(words["count"]), place, skipped, dropped)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"not a position of this collector: {text[:100]!r}") from error
