@@ -80,6 +80,8 @@ class FileSource:
             lines = self._not_had(lines, self._had)
         if lines:
             self.tail.last_ns = max(self.tail.last_ns, lines[-1][0])
+        if block.gap:  # what was to be left out may be what is missing: rather twice than not at all
+            self._skip = 0
         left = max(0, self._skip - len(lines))
         lines, self._skip = lines[self._skip :], left
         if left:  # still among what is stored: the stored position holds

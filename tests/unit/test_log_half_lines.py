@@ -83,3 +83,19 @@ def test_position_is_read_as_it_was_written() -> None:
         position = Position(5, 1, None, skip)
         assert read_position(position.text()) == position
     assert read_position('{"ns":5,"count":1,"skip":3}') == Position(5, 1, None, Skip(3))
+
+
+def test_lost_place_leaves_out_nothing_of_what_came_since(tmp_path: Path) -> None:
+    log = EngineLog(tmp_path / "c" / "c-json.log")
+    reader = Reader(log)
+    log.say(b"half", "stderr", end=b"")
+    log.number(1, 2, 3)
+    reader.read()
+    reader.restart()
+    for number in range(4, 9):
+        log.rotate()
+        log.number(number)
+    reader.read()
+
+    assert reader.store.numbers() == [1, 2, 3, 6, 7, 8]
+    assert len(reader.store.told()) == 1
