@@ -7,8 +7,8 @@ found again after a restart under whatever name, and neither an inode used anew 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,8 +135,7 @@ class FileTail:
 
     def close(self) -> None:
         """Give back all files; reading opens them again."""
-        for file in self._files:
-            os.close(file.fd)
+        _close(self._files)
         self._files = []
 
     @property
@@ -166,21 +165,20 @@ class FileTail:
 
     def _find(self) -> None:
         """Open the file that holds the place, and all newer ones. Without one, what is newer than the last line."""
-        files = self._open_all()
-        if not files:
-            raise FileNotFoundError(self._path)
+        with self._opened() as files:
+            if not files:
+                raise FileNotFoundError(self._path)
+            index = 0
+            if self.place is None:
+                if 1 < self._most_files <= len(files):
+                    self._add_gap(NEVER_READ)
+            else:
+                held = [number for number, file in enumerate(files) if _holds(file, self.place)]
+                same = [number for number in held if files[number].inode == self.place.inode]
+                index = (same or held)[-1] if held else self._after_loss(files, self.place)
+            self._files = files[index:]
+        _close(files[:index])
         self._newest, self._rotated = files[-1].inode, False
-        index = 0
-        if self.place is None:
-            if 1 < self._most_files <= len(files):
-                self._add_gap(NEVER_READ)
-        else:
-            held = [number for number, file in enumerate(files) if _holds(file, self.place)]
-            same = [number for number in held if files[number].inode == self.place.inode]
-            index = (same or held)[-1] if held else self._after_loss(files, self.place)
-        for file in files[:index]:
-            os.close(file.fd)
-        self._files = files[index:]
         offset, tail = (0, b"") if self.place is None else self.place[1:]
         self.place = Place(self._files[0].inode, offset, tail)
 
@@ -191,8 +189,9 @@ class FileTail:
             self._add_gap(CUT.format(was=place.offset, now=cut[0]))
         else:
             self._add_gap(ROTATED)
+        index = next((n for n, file in enumerate(files) if self._starts_ns(file) >= self.last_ns), len(files) - 1)
         self.place = None
-        return next((n for n, file in enumerate(files) if self._starts_ns(file) >= self.last_ns), len(files) - 1)
+        return index
 
     def _starts_ns(self, file: _File) -> float:
         data = os.pread(file.fd, 256 * 1024, 0)
@@ -201,33 +200,45 @@ class FileTail:
 
     def _extend(self) -> None:
         """The engine has rotated: hold on to the new files before it rotates again."""
-        files = self._open_all()
         known = {file.inode for file in self._files}
-        if not any(file.inode == self._files[-1].inode for file in files) and files:
-            files[0] = files[0]._replace(gap=ROTATED)
-        else:
-            last = max((n for n, file in enumerate(files) if file.inode in known), default=-1)
-            for file in files[: last + 1]:
-                os.close(file.fd)
-            files = files[last + 1 :]
-        self._files += files
+        with self._opened() as files:
+            if files and self._files[-1].inode not in {file.inode for file in files}:
+                seen = 0
+                files[0] = files[0]._replace(gap=ROTATED)
+            else:
+                seen = 1 + max((n for n, file in enumerate(files) if file.inode in known), default=-1)
+            self._files += files[seen:]
+        _close(files[:seen])
         self._newest, self._rotated = self._files[-1].inode, False
         while len(self._files) > max(2, self._most_files) + _MOST_HELD:
             self._add_gap(with_bytes(ROTATED, os.fstat(self._files[0].fd).st_size - self._offset))
             self._next()
 
-    def _open_all(self) -> list[_File]:
-        """All files of the log, oldest first, each once; from new to old, as a rotation under way moves them."""
+    @contextmanager
+    def _opened(self) -> Iterator[list[_File]]:
+        """All files of the log, oldest first, each once; from new to old, as a rotation under way moves them.
+
+        They are closed again when one can't be opened, or when the caller fails.
+        """
         found: dict[int, _File] = {}
-        for number in range(self._most_files or _MOST_UNKNOWN):
-            with suppress(FileNotFoundError):
-                fd = os.open(f"{self._path}.{number}" if number else self._path, os.O_RDONLY | os.O_CLOEXEC)
-                inode = os.fstat(fd).st_ino
-                if inode in found:
-                    os.close(fd)
-                else:
-                    found[inode] = _File(fd, inode)
-        return list(reversed(found.values()))
+        try:
+            for number in range(self._most_files or _MOST_UNKNOWN):
+                with suppress(FileNotFoundError):
+                    fd = os.open(f"{self._path}.{number}" if number else self._path, os.O_RDONLY | os.O_CLOEXEC)
+                    inode = os.fstat(fd).st_ino
+                    if inode in found:
+                        os.close(fd)
+                    else:
+                        found[inode] = _File(fd, inode)
+            yield list(reversed(found.values()))
+        except BaseException:
+            _close(found.values())
+            raise
+
+
+def _close(files: Iterable[_File]) -> None:
+    for file in files:
+        os.close(file.fd)
 
 
 def _holds(file: _File, place: Place) -> bool:

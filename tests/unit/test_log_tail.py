@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -312,3 +313,32 @@ def test_lines_dropped_before_silence_are_told_then(log: EngineLog) -> None:
 
     assert reader.store.numbers() == list(range(5))
     assert reader.store.told()[0].startswith("2 lines dropped: more than 1 lines/s")
+
+
+@pytest.mark.parametrize("call", ["open", "pread"])
+def test_log_of_which_a_file_cannot_be_read_leaves_no_file_open(
+    log: EngineLog, reader: Reader, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    log.number(1)
+    reader.read()
+    reader.restart()
+    for number in (2, 3):
+        log.rotate()
+        log.number(number)
+    real, opened = getattr(os, call), len(os.listdir("/proc/self/fd"))
+
+    def failing(file: object, *args: int) -> object:
+        old = file if isinstance(file, str) else os.readlink(f"/proc/self/fd/{file}")
+        if str(old).endswith(".2"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(file, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, failing)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many"):
+                reader.read()
+    reader.source.close()
+    assert len(os.listdir("/proc/self/fd")) == opened
+    reader.read()
+    assert reader.store.numbers() == [1, 2, 3]
