@@ -9,7 +9,7 @@ from typing import Protocol
 from orchestrator.logs.jsonfile import JsonFile
 from orchestrator.logs.localfile import LocalFile
 from orchestrator.logs.position import Position
-from orchestrator.logs.record import NONE, Joiner, Line, LogFormat, Skip
+from orchestrator.logs.record import NONE, TIMES, Joiner, Line, LogFormat, Skip
 from orchestrator.logs.tail import FileTail, Place
 
 FORMATS: dict[str, type[JsonFile] | type[LocalFile]] = {"json-file": JsonFile, "local": LocalFile}
@@ -78,7 +78,7 @@ class FileSource:
             lines = list(self._joiner.join(records, block.marks(records)))
         if self._had is not None:
             lines = self._not_had(lines, self._had)
-        if lines:
+        if lines and lines[-1][0] in TIMES:
             self.tail.last_ns = max(self.tail.last_ns, lines[-1][0])
         if block.gap:  # what was to be left out may be what is missing: rather twice than not at all
             self._skip = 0

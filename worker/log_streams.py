@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from orchestrator.engine.base import Engine, LogLine
 from orchestrator.engine.errors import EngineError, Fault
 from orchestrator.logs.gaps import missed
 from orchestrator.logs.lines import STDERR, STDOUT
 from orchestrator.logs.position import Position
-from orchestrator.logs.record import Line
+from orchestrator.logs.record import TIMES, Line
 from orchestrator.logs.resume import Position as Moment
 from orchestrator.logs.resume import Resumed, since_seconds
 from worker.log_source import Taken
@@ -126,9 +127,8 @@ class StreamSource:
     def _copy(self, *, follow: bool) -> None:
         """Queue what is behind the moment we are at."""
         moment = self._moment
-        lines = self._engine.logs(self._container_id, since_seconds=since_seconds(moment), follow=follow)
         resumed = Resumed(moment)
-        for line in resumed.of(self._tallied(lines)):
+        for line in resumed.of(self._tallied(self._given(moment, follow=follow))):
             gap = ""
             if moment is not None and not resumed.met:
                 gap = missed(moment.at_ns, line.at_ns)
@@ -139,6 +139,16 @@ class StreamSource:
                 self._check()
             if self._closed.is_set():
                 return
+
+    def _given(self, moment: Moment | None, *, follow: bool = False) -> Iterator[LogLine]:
+        """What the engine gives from there on. A stamp that is no time is its predecessor's."""
+        latest = 0
+        for line in self._engine.logs(self._container_id, since_seconds=since_seconds(moment), follow=follow):
+            if line.at_ns in TIMES:
+                latest = line.at_ns
+                yield line
+            else:
+                yield replace(line, at_ns=latest)
 
     def _after(self, at_ns: int) -> Moment:
         if self._moment is not None and self._moment.at_ns == at_ns:
@@ -172,7 +182,7 @@ class StreamSource:
         had = Counter(self._before)
         absent: list[Line] = []
         first = 0
-        for line in self._engine.logs(self._container_id, since_seconds=since_seconds(begin)):
+        for line in self._given(begin):
             first = first or line.at_ns
             if line.at_ns >= end.at_ns:
                 break

@@ -12,7 +12,7 @@ from orchestrator.logs import gaps
 from orchestrator.logs.limit import STRETCH_SECONDS, Dropped, LineLimit
 from orchestrator.logs.lines import SYSTEM, Batch
 from orchestrator.logs.position import Position
-from orchestrator.logs.record import Line, Skip
+from orchestrator.logs.record import TIMES, Line, Skip
 from orchestrator.reconciler import Following
 from worker.log_source import Source, Taken
 
@@ -78,9 +78,9 @@ class Track:
         return self._made([self._system(gaps.GONE, self._stored.at_ns)], self._stored.place, self._stored.skip)
 
     def _batch(self, taken: Taken, now: float) -> Batch:
-        if taken.late:
-            return self._made(taken.lines, self._stored.place, self._stored.skip)
         lines = _dated(taken.lines, self._stored.at_ns)
+        if taken.late:
+            return self._made(lines, self._stored.place, self._stored.skip)
         kept: list[Line] = []
         if taken.gap:
             kept.append(self._system(taken.gap, lines[0][0] if lines else self._stored.at_ns))
@@ -114,11 +114,11 @@ class Track:
 
 def _dated(lines: Sequence[Line], latest: int) -> Sequence[Line]:
     """What has no time (a damaged record) gets its predecessor's. The store sees to it that time does not go back."""
-    if all(map(_TIME, lines)):
+    if not lines or (min(map(_TIME, lines)) in TIMES and max(map(_TIME, lines)) in TIMES):
         return lines
     dated: list[Line] = []
     for at_ns, stream, message in lines:
-        latest = at_ns or latest
+        latest = at_ns if at_ns in TIMES else latest
         dated.append((latest, stream, message))
     return dated
 

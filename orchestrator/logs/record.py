@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 Line = tuple[int, int, bytes]  # (at_ns, stream, message) as in `lines.Batch`
+TIMES = range(1, 2**63)  # of lines, as far as the store goes: until 2262; any other stamp is as good as none
 LONGEST_LINE = 1024 * 1024  # bytes; a longer line becomes several of at most this
 
 Mark = TypeVar("Mark")  # a place in a log, of whatever kind
