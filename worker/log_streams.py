@@ -18,6 +18,7 @@ from orchestrator.logs.resume import Resumed, since_seconds
 from worker.log_source import Taken
 
 _MOST_WAITING = 20_000  # lines read and not taken: a full queue holds the stream back
+_MOST_WAITING_BYTES = 4 * 1024 * 1024  # of their messages: a line may have a megabyte
 _RETRY_SECONDS = 1.0
 _STREAMS = {"stdout": STDOUT, "stderr": STDERR}
 _ENDED = ("exited", "dead")
@@ -47,6 +48,7 @@ class StreamSource:
         self._check_bytes = min(most_bytes // 2, _MOST_CHECK_BYTES) or _CHECK_BYTES
         self._wake = wake
         self._waiting: deque[Taken] = deque()
+        self._waiting_bytes = 0
         self._room = threading.Condition()
         self._closed = threading.Event()
         self._through = False
@@ -76,13 +78,14 @@ class StreamSource:
                 return None
             first = self._waiting.popleft()
             lines: list[Line] = list(first.lines)
-            taken = sum(len(line[2]) for line in lines)
+            taken = _bytes(first)
             while self._waiting and taken < most_bytes and not first.late:
                 if self._waiting[0].late or self._waiting[0].gap:
                     break
-                more = self._waiting.popleft().lines
-                lines += more
-                taken += sum(len(line[2]) for line in more)
+                more = self._waiting.popleft()
+                lines += more.lines
+                taken += _bytes(more)
+            self._waiting_bytes -= taken
             self._room.notify_all()
         return Taken(lines, gap=first.gap, late=first.late)
 
@@ -202,11 +205,19 @@ class StreamSource:
 
     def _put(self, taken: Taken) -> None:
         with self._room:
-            self._room.wait_for(lambda: len(self._waiting) < _MOST_WAITING or self._closed.is_set())
+            self._room.wait_for(lambda: self._has_room() or self._closed.is_set())
             self._waiting.append(taken)
+            self._waiting_bytes += _bytes(taken)
             first = len(self._waiting) == 1
         if first:
             self._wake()
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < _MOST_WAITING and self._waiting_bytes < _MOST_WAITING_BYTES
+
+
+def _bytes(taken: Taken) -> int:
+    return sum(len(message) for _, _, message in taken.lines)
 
 
 def _key(line: LogLine) -> int:
