@@ -59,7 +59,11 @@ class OwnLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put the record's line behind those that wait."""
-        line = (int(record.created * 1e9), SYSTEM, one_line(record).encode("utf-8", "replace"))
+        try:
+            line = (int(record.created * 1e9), SYSTEM, one_line(record).encode("utf-8", "replace"))
+        except Exception:  # wrong arguments: the code that logs must not suffer for it
+            self.handleError(record)
+            return
         with self._turn:
             if len(self._waiting) >= MOST_WAITING:
                 self._waiting.popleft()

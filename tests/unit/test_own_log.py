@@ -101,3 +101,14 @@ def test_worker_that_does_not_lead_writes_nothing_until_it_does(store: Store) ->
     log.warning("last words")
     own.end()
     assert messages(store)[-1] == "WARNING last words"
+
+
+def test_record_that_cannot_be_formatted_is_told_as_loggings_own_handlers_do_and_harms_no_caller(
+    store: Store, own: OwnLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.handle(log.makeRecord(log.name, logging.WARNING, __file__, 1, "%d lines", ("many",), None))
+    log.info("and on")
+    eventually(lambda: store.lines)
+
+    assert messages(store) == ["INFO and on"]
+    assert "--- Logging error ---" in capsys.readouterr().err
