@@ -74,7 +74,9 @@ class Worker:
         self._archive = parts.log_archive(settings)
         log_writer = CountedLog(self._archive, self._figures.logged)
         lines_per_second = settings.log_lines_per_second
-        self._collector = LogCollector(log_writer, self.engines, lines_per_second=lines_per_second)
+        self._collector = LogCollector(
+            log_writer, self.engines, lines_per_second=lines_per_second, may_write=self._may_act
+        )
         self._own_log = OwnLog(self._archive, self._may_act)
         self._loop = PassLoop(self._run_pass, self._may_act)
         self._prober = Prober(self._loop.request, utc_now)

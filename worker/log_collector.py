@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +20,7 @@ from orchestrator.logs.record import NONE
 from orchestrator.logs.tail import LogEnded
 from orchestrator.reconciler import Following
 from worker.log_source import FORMATS, FileSource, Source
+from worker.log_storing import LogStoring
 from worker.log_streams import StreamSource
 from worker.log_track import Track
 
@@ -39,19 +40,31 @@ _FINDERS = 4
 
 
 class LogCollector:
-    """Follows containers as passes name them; `drain` makes sure that a dead one's log is stored to its end."""
+    """Follows containers as passes name them; `drain` makes sure that a dead one's log is stored to its end.
 
-    def __init__(self, store: LogWriter, engines: Mapping[str, Engine], *, lines_per_second: int = 20_000) -> None:
+    `may_write`: whether this worker leads; a collector that finds it does not is released.
+    """
+
+    def __init__(
+        self,
+        store: LogWriter,
+        engines: Mapping[str, Engine],
+        *,
+        lines_per_second: int = 20_000,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._store = store
         self._engines = engines
         self._lines_per_second = lines_per_second
+        self._may_write = may_write
         self._changed = threading.Condition()
         self._tracks: dict[str, Track] = {}  # by container id
         self._limits: dict[str, LineLimit] = {}  # by service
         self._released: list[Track] = []
         self._named: set[str] | None = None  # by the last complete pass; None: nothing to clear away
-        self._unstored = False  # read lines wait for the store
         self._stopping = threading.Event()
+        self._storing = LogStoring(store, self._stopping)
+        self._era = 0  # counts the releases: nothing read before one is stored after it
         self._finders = ThreadPoolExecutor(_FINDERS, thread_name_prefix="log finder")
         self._thread = threading.Thread(target=self._run, name="log collector", daemon=True)
 
@@ -66,7 +79,7 @@ class LogCollector:
         if self._thread.is_alive():
             self._thread.join(10)
         self._finders.shutdown(wait=False, cancel_futures=True)
-        for track in self._tracks.values():
+        for track in (*self._tracks.values(), *self._released):
             if track.source is not None:
                 track.source.close()
 
@@ -81,8 +94,9 @@ class LogCollector:
         self._wake()
 
     def release(self) -> None:
-        """Another worker goes on from what is stored: forget everything but that."""
-        with self._changed:
+        """Another worker goes on from what is stored: forget everything but that, and store nothing more of it."""
+        with self._storing.turn, self._changed:
+            self._era += 1
             self._released += self._tracks.values()
             self._tracks.clear()
         self._wake()
@@ -107,7 +121,7 @@ class LogCollector:
         if not track.drained:
             if isinstance(track.fault, EngineError):
                 raise track.fault
-            raise _full() if self._unstored else _kept(track.fault)
+            raise _full() if self._storing.waiting else _kept(track.fault)
 
     def _add(self, container: Following, engine: Engine) -> Track:
         limit = self._limits.setdefault(container.service_uuid, LineLimit(self._lines_per_second))
@@ -132,8 +146,11 @@ class LogCollector:
     def _round(self) -> float:
         """A bite of everybody who is due, stored in one go. Answers how long to wait then."""
         now = time.monotonic()
+        if not self._may_write():
+            self.release()
         self._clear_away()
         with self._changed:
+            era = self._era
             due = [track for track in self._tracks.values() if not track.ended and track.look_at <= now]
             released, self._released = self._released, []
         for track in released:
@@ -152,7 +169,8 @@ class LogCollector:
             batch = self._bite(track, bite, now, through)
             if batch is not None:
                 batches.append(batch)
-        if batches and not self._stored(batches):
+        if batches and not self._storing.store(batches, lambda: era == self._era and self._may_write()):
+            self.release()  # they are ahead of the store
             return 0.0
         if through:
             with self._changed:
@@ -220,23 +238,6 @@ class LogCollector:
         with self._changed:
             track.fault = error
             self._changed.notify_all()
-
-    def _stored(self, batches: Sequence[Batch]) -> bool:
-        """Tries until it succeeds, saying once what is wrong; False when asked to stop in between."""
-        while True:
-            try:
-                self._store.append(batches)
-            except Exception as error:  # whatever it is: giving up would lose everybody's lines
-                if not self._unstored:
-                    log.error("log store can't be written, collection waits: %s", error)
-                self._unstored = True
-                if self._stopping.wait(_RETRY_SECONDS):
-                    return False
-                continue
-            if self._unstored:
-                log.info("log store can be written again, collection goes on")
-            self._unstored = False
-            return True
 
     def _find(self, track: Track) -> bool:
         """Where its log is, and how far the store is with it. False: not now, `fault` says why."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,8 +47,13 @@ class Scene:
     def restart(self) -> None:
         """A new worker's collector on the same store."""
         self.collector.stop()
-        self.collector = LogCollector(self.store, {"e": self.engine})
-        self.collector.start()
+        self.collector = self.another()
+
+    def another(self, leads: Callable[[], bool] = lambda: True) -> LogCollector:
+        """A worker's collector beside the present one; to be stopped by the caller."""
+        collector = LogCollector(self.store, {"e": self.engine}, may_write=leads)
+        collector.start()
+        return collector
 
     def follow(self, *containers: str, complete: bool = True) -> None:
         named = [Following("e", "s", "i", c) for c in containers or self.containers]
@@ -73,9 +78,10 @@ def log_scene(folder: Path | None) -> Iterator[Scene]:
     """One container and a collector that has been started; all is ended behind it."""
     engine, store = FakeEngine("test"), MemoryLogs()
     engine.world.push(REF)
-    made = Scene(engine, store, LogCollector(store, {"e": engine}), folder)
+    collector = LogCollector(store, {"e": engine})
+    made = Scene(engine, store, collector, folder)
     made.add()
-    made.collector.start()
+    collector.start()
     yield made
     made.collector.stop()
     engine.close()

@@ -16,7 +16,7 @@ from orchestrator.reconciler import Following
 from tests.support.log_files import EngineLog
 from tests.support.log_scene import Scene, log_scene
 from tests.support.poll import eventually
-from worker import log_collector, log_streams
+from worker import log_collector, log_storing, log_streams
 from worker.log_collector import LogCollector
 
 
@@ -24,6 +24,7 @@ from worker.log_collector import LogCollector
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_collector, "_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(log_collector, "_GONE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(log_storing, "_RETRY_SECONDS", 0.02)
     monkeypatch.setattr(log_streams, "_RETRY_SECONDS", 0.02)
 
 
