@@ -30,6 +30,11 @@ def dropped_count(message: bytes) -> int:
     return int(words[0]) if told else 0
 
 
+def left_out(count: int, why: str) -> str:
+    """For lines that the log store refuses."""
+    return f"{count} {'line' if count == 1 else 'lines'} left out: the log store can't take them ({why})"
+
+
 def missed(first_ns: int, last_ns: int) -> str:
     """For a followed stream that may have left lines out."""
     return f"lines may be missing between {clock(first_ns)} and {clock(last_ns)}: the engine rotated them away"
