@@ -72,9 +72,9 @@ def _followed(ctx: Context, query: EventQuery, service_uuid: str | None, kinds: 
         raise invalid("limit", f"{query.limit} is not allowed with both follow=true and after; leave one of them out")
 
     def batches() -> Iterator[list[Event]]:
-        start = after
-        if start is None:
-            start = ctx.event_tail.source.latest()
+        start, latest = after, ctx.event_tail.source.latest()
+        if start is None or start > latest:  # an id from a database that is no more begins anew
+            start = latest
             found = Events(ctx.session()).list(
                 service_uuid, limit=query.limit or DEFAULT_EVENTS, newest_first=True, kinds=kinds
             )

@@ -94,7 +94,7 @@ class Tail(Generic[T]):
                 caught_up, position = after == position, after
             backlog: Backlog[T] = Backlog(key, wants, self._size)
             try:
-                joined = self._join(backlog, position)
+                joined = self._join(backlog, min(position, self.source.latest()))
                 while position < joined:
                     after, items = self.source.appended(position)
                     yield [i for i in items if i[0] <= joined and self._is_for(key, i[1]) and wants(i[1])]
@@ -111,7 +111,10 @@ class Tail(Generic[T]):
         return key is None or self._key(item) == key
 
     def _join(self, backlog: Backlog[T], position: int) -> int:
-        """The number behind which everything comes through the backlog."""
+        """The number behind which everything comes through the backlog.
+
+        `position`: where to look on from; never above the source's latest, or nobody would get what comes below it.
+        """
         with self._lock:
             if not self._backlogs:  # a thread that looks on for nobody ends by itself
                 self._position, self._era = position, self._era + 1

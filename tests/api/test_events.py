@@ -123,3 +123,13 @@ def test_event_that_is_committed_late_reaches_the_follower_too(postgres_api: Api
         slow.commit()
     assert follower.kinds(2) == ["slow", "quick"]
     follower.close()
+
+
+@pytest.mark.parametrize("question", ["", "&after=999999"])
+def test_id_from_a_database_that_is_no_more_begins_anew(api: Api, question: str) -> None:
+    tell(api, "first", "second")
+    follower = Follower(api, f"/v1/events?follow=true{question}", "" if question else "999999")
+    assert follower.kinds(2) == ["first", "second"]
+    tell(api, "third")
+    assert follower.kinds(1) == ["third"]
+    follower.close()
