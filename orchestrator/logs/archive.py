@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ from orchestrator.logs.reading import key_of, read
 from orchestrator.logs.removal import remove_days, remove_service
 from orchestrator.logs.summary import Statistics, days, services, statistics
 from orchestrator.logs.text_index import Indexer
+from orchestrator.logs.unpacking import Unpacker
 
 _MOST = 2**63 - 1  # SQLite knows no more
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class LogArchive:
         self.clock = clock
         self._lock = threading.Lock()  # of the current partition
         self._maintaining = threading.Lock()
+        self._unpacker = Unpacker()
         self._tidied: dict[Path, tuple[int, int, int]] = {}
         self._current: Current | None = None
 
@@ -93,15 +96,15 @@ class LogArchive:
         """Ascending by (time, arrival) over all instances, both ends included; see `Wanted`.
 
         Raises ValueError for a cursor that is none, at once; LogStoreError while reading. A reader may take its time:
-        it holds no transaction, and merging and new partitions change nothing of what it gets. A damaged partition is
-        left out, and the log says so.
+        it holds no transaction, and merging and new partitions change nothing of what it gets. A damaged partition or
+        chunk is left out, and the log says so.
         """
         if wanted.after:
             key_of(wanted.after)
         wanted = replace(wanted, start_ns=max(wanted.start_ns, 0), end_ns=min(wanted.end_ns, _MOST))
         if wanted.newest and wanted.limit is not None:
-            return iter(newest(self.folder, wanted, wanted.limit) if wanted.limit > 0 else ())
-        return read(self.folder, wanted)
+            return iter(newest(self.folder, wanted, wanted.limit, self._unpacker) if wanted.limit > 0 else ())
+        return read(self.folder, wanted, self._unpacker)
 
     def latest(self) -> int:
         """The number of the line stored last, 0: none ever was. Raises LogStoreError."""
@@ -112,7 +115,7 @@ class LogArchive:
 
         About 5,000 lines or 8 MB at most. Raises LogStoreError.
         """
-        return appended(self.folder, after)
+        return appended(self.folder, after, self._unpacker)
 
     def days(self, service_uuid: str) -> Sequence[str]:
         """Days (UTC, YYYYMMDD) on which the service has lines, oldest first."""
@@ -193,9 +196,11 @@ class LogArchive:
                         self._put_aside(error.path, error)
 
     def _maintain(self, until: Callable[[], bool]) -> None:
-        for path in partitions(self.folder):
-            self._tidy(path, until)
-        keep_limits(self)
+        try:
+            for path in partitions(self.folder):
+                self._tidy(path, until)
+        finally:
+            keep_limits(self)  # whatever ails the rest, or nothing could be stored some day
 
     def _tidy(self, path: Path, until: Callable[[], bool]) -> None:
         """Merge and index a partition, unless nothing has changed since it was found in order."""
@@ -206,8 +211,9 @@ class LogArchive:
             state = (meta(db, "next_seq"), meta(db, "changes"), now // HOUR_NS)
             if self._tidied.get(path) == state:
                 return
-            merged = compact(db, lambda: self.change(path), now)
-            done = Indexer(path).add(db, now // HOUR_NS * HOUR_NS, until)
+            unpack = partial(self._unpacker.chunk, path)
+            merged = compact(db, lambda: self.change(path), unpack, now)
+            done = Indexer(path, unpack).add(db, now // HOUR_NS * HOUR_NS, until)
             if done and not merged:
                 self._tidied[path] = state
 

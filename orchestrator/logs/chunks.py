@@ -44,7 +44,10 @@ class Packed:
 
 
 class Chunk:
-    """An unpacked chunk. `times` and `seqs` tell each line's key; the text is unpacked when first asked for."""
+    """An unpacked chunk. `times` and `seqs` tell each line's key; the text is unpacked when first asked for.
+
+    Bytes that are not what was packed raise whatever they lead to: zlib.error, struct.error, ValueError, ...
+    """
 
     def __init__(self, min_ns: int, head: bytes, text: bytes) -> None:
         raw = _unpack(head)
@@ -58,6 +61,8 @@ class Chunk:
         self.offsets: list[int] = list(accumulate(lengths, initial=0))
         self.streams: bytes = raw[at : at + count]
         self._text = text
+        if at + count != len(raw) or sum(each for _, each in self.runs) != count:
+            raise ValueError("the parts of its head do not belong together")
 
     @property
     def first(self) -> tuple[int, int]:
@@ -72,7 +77,10 @@ class Chunk:
     @cached_property
     def text(self) -> bytes:
         """All messages, one behind the other."""
-        return _unpack(self._text)
+        text = _unpack(self._text)
+        if len(text) != self.offsets[-1]:
+            raise ValueError("its text is not as long as its lines")
+        return text
 
     @cached_property
     def seqs(self) -> Sequence[int]:

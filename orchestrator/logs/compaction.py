@@ -9,7 +9,8 @@ from itertools import groupby
 from typing import Protocol
 
 from orchestrator.logs.appending import INSERT_CHUNK, row
-from orchestrator.logs.chunks import HOUR_NS, MOST_LINES, MOST_TEXT_BYTES, Chunk, merge
+from orchestrator.logs.chunks import HOUR_NS, MOST_LINES, MOST_TEXT_BYTES, merge
+from orchestrator.logs.unpacking import Unpack
 
 SMALL_BYTES = 32 * 1024  # as in the index ix_chunks_small; what is not small is left alone
 _TINY_BYTES = 2 * 1024
@@ -31,11 +32,11 @@ class Change(Protocol):
     def __call__(self) -> AbstractContextManager[sqlite3.Connection]: ...
 
 
-def compact(db: sqlite3.Connection, change: Change, now_ns: int) -> int:
+def compact(db: sqlite3.Connection, change: Change, unpack: Unpack, now_ns: int) -> int:
     """Merge what is small and has enough neighbours. `db` reads the partition. The number of chunks that went.
 
     Readers see the same lines with the same cursors: a merged chunk keeps every line's time and number, and who had
-    listed one of its parts finds it gone and lists again.
+    listed one of its parts finds it gone and lists again. Damaged chunks stay as they are.
     """
     bite: list[list[int]] = []
     gone = size = 0
@@ -43,9 +44,9 @@ def compact(db: sqlite3.Connection, change: Change, now_ns: int) -> int:
         bite.append(numbers)
         size += text_bytes
         if size >= _BITE_BYTES:
-            gone += _merge(db, change, bite)
+            gone += _merge(db, change, unpack, bite)
             bite, size = [], 0
-    return gone + _merge(db, change, bite)
+    return gone + _merge(db, change, unpack, bite)
 
 
 def groups(small: Sequence[_Small], now_ns: int) -> Iterator[tuple[list[int], int]]:
@@ -76,7 +77,7 @@ def _fill(chunks: Sequence[_Small], enough: int) -> Iterator[tuple[list[int], in
         yield numbers, size
 
 
-def _merge(db: sqlite3.Connection, change: Change, bite: Sequence[Sequence[int]]) -> int:
+def _merge(db: sqlite3.Connection, change: Change, unpack: Unpack, bite: Sequence[Sequence[int]]) -> int:
     """Packing is done before the transaction, for it takes the time."""
     made = []
     for numbers in bite:
@@ -84,9 +85,13 @@ def _merge(db: sqlite3.Connection, change: Change, bite: Sequence[Sequence[int]]
         if None in rows:
             continue  # removed meanwhile
         service, source = rows[0][:2]
-        merged = merge([Chunk(min_ns, head, text) for _, _, min_ns, head, text, _ in rows])
-        grown = len(merged.head) + len(merged.text) - sum(each[5] for each in rows)
-        made.append((numbers, service, grown, row(service, source, merged)))
+        chunks = [unpack(number, *each[2:5]) for number, each in zip(numbers, rows, strict=True)]
+        whole = [at for at, chunk in enumerate(chunks) if chunk is not None]
+        if len(whole) < 2:
+            continue
+        merged = merge([chunk for chunk in chunks if chunk is not None])
+        grown = len(merged.head) + len(merged.text) - sum(rows[at][5] for at in whole)
+        made.append(([numbers[at] for at in whole], service, grown, row(service, source, merged)))
     if not made:
         return 0
     with change() as writer:

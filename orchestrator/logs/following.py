@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from orchestrator.logs.chunks import Chunk
 from orchestrator.logs.errors import fault, is_damage
 from orchestrator.logs.lines import StoredLine
 from orchestrator.logs.partition import meta, partitions, reader
 from orchestrator.logs.reading import stored
+from orchestrator.logs.unpacking import Unpack, Unpacker
 
 MOST_LINES = 5000
 MOST_BYTES = 8 * 1024 * 1024
@@ -39,7 +40,7 @@ def latest(folder: Path) -> int:
     return 0
 
 
-def appended(folder: Path, after: int) -> tuple[int, Sequence[StoredLine]]:
+def appended(folder: Path, after: int, unpacker: Unpacker) -> tuple[int, Sequence[StoredLine]]:
     """The lines behind number `after`, oldest number first, and the number to go on from."""
     for path in _holding(folder, after):
         try:
@@ -48,7 +49,7 @@ def appended(folder: Path, after: int) -> tuple[int, Sequence[StoredLine]]:
                     continue
                 end = meta(db, "next_seq") - 1  # read before the chunks: none up to here can be missed
                 db.execute("BEGIN")  # one moment's view: merging meanwhile takes nothing from under us
-                last, lines = _piece(db, after)
+                last, lines = _piece(db, after, partial(unpacker.chunk, path))
                 db.execute("COMMIT")
         except sqlite3.Error as error:
             if not is_damage(error):
@@ -79,12 +80,14 @@ def _holding(folder: Path, after: int) -> Iterator[Path]:
     yield from found
 
 
-def _piece(db: sqlite3.Connection, after: int) -> tuple[int, list[StoredLine]]:
+def _piece(db: sqlite3.Connection, after: int, unpack: Unpack) -> tuple[int, list[StoredLine]]:
     chosen, upper = _chosen(db, after)
     lines: list[StoredLine] = []
     for _, number, _, _ in chosen:
         min_ns, head, text, instance, service = db.execute(_LOAD, (number,)).fetchone()
-        chunk = Chunk(min_ns, head, text)
+        chunk = unpack(number, min_ns, head, text)
+        if chunk is None:
+            continue
         lines += stored(service, instance, chunk, [i for i, seq in enumerate(chunk.seqs) if after < seq <= upper])
     lines.sort(key=lambda line: line.number)
     return (lines[-1].number if lines else after), lines

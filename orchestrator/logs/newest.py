@@ -12,15 +12,16 @@ from orchestrator.logs.chunks import HOUR_NS
 from orchestrator.logs.lines import StoredLine, Wanted
 from orchestrator.logs.reading import Key, Listed, Moved, Shelf, key_of, leave_out, load_wanted, open_shelves
 from orchestrator.logs.search import Needle
+from orchestrator.logs.unpacking import Unpacker
 
 
-def newest(folder: Path, wanted: Wanted, limit: int) -> list[StoredLine]:
+def newest(folder: Path, wanted: Wanted, limit: int, unpacker: Unpacker) -> list[StoredLine]:
     """The last `limit` of the wanted lines, oldest first. Memory: those, and a chunk."""
     broken: set[Path] = set()
     while True:
         try:
             with ExitStack() as stack:
-                shelves = open_shelves(folder, wanted, stack, broken)
+                shelves = open_shelves(folder, wanted, stack, broken, unpacker)
                 return _last(shelves, wanted, limit, broken)
         except Moved:
             continue

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.logs.chunks import HOUR_NS, Chunk, pick
-from orchestrator.logs.errors import LogStoreError, fault, is_damage
+from orchestrator.logs.errors import fault, is_damage
 from orchestrator.logs.lines import StoredLine, Wanted
 from orchestrator.logs.partition import open_reader, partitions
 from orchestrator.logs.search import Needle
 from orchestrator.logs.text_index import TextIndex
+from orchestrator.logs.unpacking import Unpacker
 
 _MOST = 2**63 - 1
 _PAGE = 256  # chunks listed at a time
@@ -52,8 +53,11 @@ class Listed:
 class Shelf:
     """One partition opened for one question."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, service: int, index: TextIndex | None) -> None:
+    def __init__(
+        self, path: Path, db: sqlite3.Connection, service: int, index: TextIndex | None, unpacker: Unpacker
+    ) -> None:
         self.path = path
+        self._unpacker = unpacker
         self._db = db
         self._service = service
         self._index = index
@@ -80,12 +84,12 @@ class Shelf:
                 return
             values |= {"min_ns": rows[-1][0], "id": rows[-1][1]}
 
-    def load(self, listed: Listed) -> Chunk:
-        """Raises Moved: it is gone, for chunk ids are never used twice."""
+    def load(self, listed: Listed) -> Chunk | None:
+        """None: it is damaged. Raises Moved: it is gone, for chunk ids are never used twice."""
         found = self._db.execute(_LOAD, (listed.number,)).fetchone()
         if found is None:
             raise Moved
-        return Chunk(listed.min_ns, *found)
+        return self._unpacker.chunk(self.path, listed.number, listed.min_ns, *found)
 
     def _possible(self, numbers: Sequence[int], match: str | None) -> set[int] | None:
         if match is None or self._index is None or not numbers:
@@ -148,7 +152,7 @@ def key_of(cursor: str) -> Key:
     return int(at_ns), int(seq)
 
 
-def read(folder: Path, wanted: Wanted) -> Iterator[StoredLine]:
+def read(folder: Path, wanted: Wanted, unpacker: Unpacker) -> Iterator[StoredLine]:
     """The wanted lines, oldest first. Memory: one unpacked chunk for each container that wrote at the same time."""
     after: Key = (wanted.start_ns, -1)
     if wanted.after:
@@ -158,7 +162,7 @@ def read(folder: Path, wanted: Wanted) -> Iterator[StoredLine]:
     while left is None or left > 0:
         try:
             with ExitStack() as stack:
-                shelves = open_shelves(folder, wanted, stack, broken)
+                shelves = open_shelves(folder, wanted, stack, broken, unpacker)
                 for lines in _merged(shelves, wanted, after, left, broken):
                     yield from lines
                     after = (lines[-1].at_ns, lines[-1].number)
@@ -168,7 +172,7 @@ def read(folder: Path, wanted: Wanted) -> Iterator[StoredLine]:
             continue  # from behind the last line given
 
 
-def open_shelves(folder: Path, wanted: Wanted, stack: ExitStack, broken: set[Path]) -> list[Shelf]:
+def open_shelves(folder: Path, wanted: Wanted, stack: ExitStack, broken: set[Path], unpacker: Unpacker) -> list[Shelf]:
     """The partitions that may hold wanted lines; `stack` closes them."""
     found = []
     query = "SELECT id FROM services WHERE service = ? AND min_ns <= ? AND max_ns >= ?"
@@ -188,7 +192,7 @@ def open_shelves(folder: Path, wanted: Wanted, stack: ExitStack, broken: set[Pat
             db.close()
             continue
         index = stack.enter_context(closing(TextIndex(path))) if wanted.query else None
-        found.append(Shelf(path, db, row[0], index))
+        found.append(Shelf(path, db, row[0], index, unpacker))
     return found
 
 
@@ -204,16 +208,12 @@ def load_wanted(listed: Listed, wanted: Wanted, after: Key, needle: Needle | Non
     """The chunk, opened at its first wanted line; None: it has none. Raises Moved."""
     try:
         chunk = listed.shelf.load(listed)
-        indexes = chunk.select(after, wanted.end_ns, wanted.stream, needle)
-        chunk.text  # noqa: B018  (unpack now, where a fault is met)
     except sqlite3.Error as error:
         leave_out(listed.shelf.path, error, broken)
         raise Moved from error
-    except Exception as error:  # whatever unpacking says of bytes that are not what was packed
-        if isinstance(error, Moved | LogStoreError):
-            raise
-        _logger.error("log store: chunk %d of %s is damaged: %s", listed.number, listed.shelf.path.name, error)
+    if chunk is None:
         return None
+    indexes = chunk.select(after, wanted.end_ns, wanted.stream, needle)
     return Opened(listed, chunk, indexes, wanted.service_uuid) if indexes else None
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from orchestrator.logs.chunks import Chunk
 from orchestrator.logs.compaction import SMALL_BYTES
 from orchestrator.logs.errors import is_damage
 from orchestrator.logs.partition import INDEX_SUFFIX, SIDE_FILES
+from orchestrator.logs.unpacking import Unpack
 
 _SCHEMA = """
 CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5 (text, content='', detail=none, columnsize=0, tokenize='trigram');
@@ -63,8 +63,9 @@ class TextIndex:
 class Indexer:
     """Writes a partition's index. What it made is lost with nothing but time: a damaged index is made again."""
 
-    def __init__(self, partition: Path) -> None:
+    def __init__(self, partition: Path, unpack: Unpack) -> None:
         self._path = partition.with_suffix(INDEX_SUFFIX)
+        self._unpack = unpack
 
     def add(self, chunks: sqlite3.Connection, settled_before_ns: int, until: Callable[[], bool]) -> bool:
         """Index the partition's chunks that won't be merged any more, until told to stop. Whether all are done."""
@@ -100,6 +101,8 @@ class Indexer:
         row = chunks.execute("SELECT min_ns, head, text FROM chunks WHERE id = ?", (number,)).fetchone()
         if row is None:
             return  # removed meanwhile
-        text = Chunk(*row).text.decode("utf-8", "replace").replace("\0", " ")  # the tokenizer stops at a NUL
-        db.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", (number, text))
+        chunk = self._unpack(number, *row)
+        if chunk is not None:  # a damaged one has no lines to be found
+            text = chunk.text.decode("utf-8", "replace").replace("\0", " ")  # the tokenizer stops at a NUL
+            db.execute("INSERT INTO texts (rowid, text) VALUES (?, ?)", (number, text))
         db.execute("INSERT INTO indexed VALUES (?)", (number,))
