@@ -15,7 +15,7 @@ class LogStoreError(Exception):
 
 
 class LogStoreFull(LogStoreError):
-    """No room: the disk is full, or the store has reached its `max_bytes`."""
+    """No room: the disk is full, or the store is above its `max_bytes` and upkeep does not come."""
 
 
 def fault(error: sqlite3.Error | OSError) -> LogStoreError:

@@ -20,6 +20,7 @@ SIDE_FILES = ("", "-wal", "-shm", "-journal")
 _NAME = re.compile(r"\d{8}\.sqlite")
 _CHECKPOINT_PAGES = 2000
 _JOURNAL_BYTES = 64 * 1024 * 1024
+_ROOM_BYTES = 16 * 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS services (
@@ -71,7 +72,11 @@ def partitions(folder: Path) -> list[Path]:
 
 
 def open_writer(path: Path, *, max_bytes: int | None) -> sqlite3.Connection:
-    """A writing connection; the file is made where there is none, but not its tables. Raises sqlite3.Error, OSError."""
+    """A writing connection; the file is made where there is none, but not its tables. Raises sqlite3.Error, OSError.
+
+    `max_bytes`: the limit that upkeep keeps. Writing ends above it only, by an eighth and 16 MB: upkeep must see that
+    the limit is passed, takes a while to come, and needs room to say what it removes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
     try:
@@ -80,8 +85,8 @@ def open_writer(path: Path, *, max_bytes: int | None) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")  # a power cut costs the last lines and their positions together
         db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-        if max_bytes is not None:  # limits make room before; this is for when they can't
-            db.execute(f"PRAGMA max_page_count = {max(1, max_bytes // PAGE_BYTES)}")
+        if max_bytes is not None:
+            db.execute(f"PRAGMA max_page_count = {(max_bytes + max_bytes // 8 + _ROOM_BYTES) // PAGE_BYTES}")
     except BaseException:
         db.close()
         raise

@@ -165,12 +165,29 @@ def test_lines_of_older_days_are_readable_on_a_full_disk(small_disk: Path, clock
 def test_store_at_its_limit_without_upkeep_refuses_more(tmp_path: Path, clock: Clock) -> None:
     archive = LogArchive(tmp_path, max_bytes=1024 * 1024, service_max_bytes=None, clock=clock)
     with pytest.raises(LogStoreFull):
-        for number in range(100):
+        for number in range(1000):
             archive.append([Batch("s", "i", "c", [(number, STDOUT, os.urandom(50_000))], str(number))])
     archive.maintain()
 
     archive.append([batch("c", (NOON, "fits again"))])
     assert texts(archive.read(wanted()))[-1] == "fits again"
+    assert archive.statistics().bytes < 1024 * 1024
+    archive.close()
+
+
+def test_store_that_reaches_its_limit_within_a_day_refuses_nothing_where_upkeep_comes(
+    tmp_path: Path, clock: Clock
+) -> None:
+    archive = LogArchive(tmp_path, max_bytes=1024 * 1024, service_max_bytes=None, clock=clock)
+    for number in range(400):
+        clock.now += 1
+        archive.append([Batch("s", "i", "c", [(clock.now, STDOUT, b"%d " % number + os.urandom(50_000))], "p")])
+        if number % 50 == 49:
+            archive.maintain(0.01)
+    kept = [line.message.split()[0] for line in archive.read(wanted(stream=STDOUT))]
+
+    assert kept == [str(number) for number in range(400 - len(kept), 400)]
+    assert 10 < len(kept) < 21
     archive.close()
 
 
