@@ -40,6 +40,7 @@ from orchestrator.logs.text_index import Indexer
 from orchestrator.logs.unpacking import Unpacker
 
 _MOST = 2**63 - 1  # SQLite knows no more
+_INDEX_SHARE = 5  # of the limit of all lines, what the text index of one day may take
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
 
@@ -213,7 +214,8 @@ class LogArchive:
                 return
             unpack = partial(self._unpacker.chunk, path)
             merged = compact(db, lambda: self.change(path), unpack, now)
-            done = Indexer(path, unpack).add(db, now // HOUR_NS * HOUR_NS, until)
+            share = None if self.max_bytes is None else self.max_bytes // _INDEX_SHARE
+            done = Indexer(path, unpack, share).add(db, now // HOUR_NS * HOUR_NS, until)
             if done and not merged:
                 self._tidied[path] = state
 

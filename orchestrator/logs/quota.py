@@ -65,7 +65,7 @@ def _keep_total(archive: Limited, limit: int) -> None:
         remove(paths[0])
         for service, part in going.items():
             _tell(archive, service, part, reason)
-    over = _used(paths[0], index=False) - limit if paths else 0
+    over = _used(paths[0]) - limit if paths else 0
     over += limit - int(limit * _KEEP) if over > 0 else 0
     while over > 0:
         sizes = _sizes(paths)
@@ -129,15 +129,15 @@ def _all_of(path: Path) -> dict[str, Going]:
         return {} if db is None else {row[0]: Going({}, *row[1:]) for row in db.execute(query)}
 
 
-def _used(path: Path, *, index: bool = True) -> int:
-    """Bytes of a partition that hold something; removing chunks leaves room in the file that the next ones take."""
+def _used(path: Path) -> int:
+    """Bytes of a partition that hold something, with its index; removing chunks leaves room that the next ones take."""
     with reader(path) as db:
         if db is None:
             return 0
         names = ("page_count", "freelist_count", "page_size")
         pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
     beside = path.with_suffix(INDEX_SUFFIX)
-    return int((pages - free) * size) + (beside.stat().st_size if index and beside.exists() else 0)
+    return int((pages - free) * size) + (beside.stat().st_size if beside.exists() else 0)
 
 
 def _utc(at_ns: int) -> str:
