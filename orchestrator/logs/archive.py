@@ -114,7 +114,7 @@ class LogArchive:
     def appended(self, after: int) -> tuple[int, Sequence[StoredLine]]:
         """Lines of all services behind number `after` in the order of storing, and the number to go on from.
 
-        About 5,000 lines or 8 MB at most. Raises LogStoreError.
+        At most 5,000 lines and 8 MB of messages, or one line that is longer. Raises LogStoreError.
         """
         return appended(self.folder, after, self._unpacker)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import accumulate
+from operator import sub
 from pathlib import Path
 
 from orchestrator.logs.errors import fault, is_damage
@@ -16,15 +19,14 @@ from orchestrator.logs.unpacking import Unpack, Unpacker
 MOST_LINES = 5000
 MOST_BYTES = 8 * 1024 * 1024
 
-_NEW = """
-SELECT first_seq, id, lines, text_bytes FROM chunks WHERE last_seq > ? ORDER BY first_seq, id
-"""
+_NEW = "SELECT first_seq, id FROM chunks WHERE last_seq > ? ORDER BY first_seq, id"
+_HEAD = "SELECT min_ns, head FROM chunks WHERE id = ?"
 _LOAD = """
 SELECT c.min_ns, c.head, c.text, s.instance, v.service FROM chunks c
 JOIN sources s ON s.id = c.source_id JOIN services v ON v.id = c.service_id WHERE c.id = ?
 """
 
-Row = tuple[int, int, int, int]  # first_seq, id, lines, text bytes
+Place = tuple[int, int, int, int]  # where a line is: its number, bytes of its message, chunk, index in the chunk
 
 
 def latest(folder: Path) -> int:
@@ -81,31 +83,52 @@ def _holding(folder: Path, after: int) -> Iterator[Path]:
 
 
 def _piece(db: sqlite3.Connection, after: int, unpack: Unpack) -> tuple[int, list[StoredLine]]:
-    chosen, upper = _chosen(db, after)
-    lines: list[StoredLine] = []
-    for _, number, _, _ in chosen:
-        min_ns, head, text, instance, service = db.execute(_LOAD, (number,)).fetchone()
-        chunk = unpack(number, min_ns, head, text)
+    """The next lines, and the number of the last of them; none: nothing readable is left."""
+    while places := _next(db, after, unpack):
+        after = places[-1][0]
+        wanted: dict[int, list[int]] = {}
+        for _, _, number, index in places:
+            wanted.setdefault(number, []).append(index)
+        lines: list[StoredLine] = []
+        for number, indexes in wanted.items():  # one text is held at a time
+            min_ns, head, text, instance, service = db.execute(_LOAD, (number,)).fetchone()
+            chunk = unpack(number, min_ns, head, text)
+            if chunk is not None:
+                lines += stored(service, instance, chunk, indexes)
+        if lines:
+            lines.sort(key=lambda line: line.number)
+            return after, lines
+    return after, []
+
+
+def _next(db: sqlite3.Connection, after: int, unpack: Unpack) -> list[Place]:
+    """Where the next lines behind `after` are, as many as make a piece, found in the heads of chunks alone.
+
+    Example: chunks of the lines 1-4, 5-6 and, merged, 3-9: three behind 4 are 5 (of the second or the third), 6 and 7.
+    A chunk may hold any numbers between its first and its last, so all must be looked at that begin before the piece
+    ends; once it is full, that is known.
+    """
+    places: list[Place] = []
+    size, upper = 0, 2**63 - 1
+    for first_seq, number in db.execute(_NEW, (after,)):
+        if first_seq > upper:
+            break
+        min_ns, head = db.execute(_HEAD, (number,)).fetchone()
+        chunk = unpack(number, min_ns, head, None)
         if chunk is None:
             continue
-        lines += stored(service, instance, chunk, [i for i, seq in enumerate(chunk.seqs) if after < seq <= upper])
-    lines.sort(key=lambda line: line.number)
-    return (lines[-1].number if lines else after), lines
+        lengths = map(sub, chunk.offsets[1:], chunk.offsets)
+        keyed = enumerate(zip(chunk.seqs, lengths, strict=True))
+        found = [(seq, length, number, index) for index, (seq, length) in keyed if after < seq <= upper]
+        places += found
+        size += sum(length for _, length, _, _ in found)
+        if found and (len(places) >= MOST_LINES or size >= MOST_BYTES):
+            places = _cut(sorted(places))
+            size, upper = sum(length for _, length, _, _ in places), places[-1][0]
+    return sorted(places)
 
 
-def _chosen(db: sqlite3.Connection, after: int) -> tuple[list[Row], int]:
-    """Chunks whose lines are the next ones, and the last number up to which they hold all there are.
-
-    Example: chunks of the lines 1-4, 5-6 and, merged, 3-9: asked for what is behind 4, and one chunk being enough,
-    the answer is the third and the second of them, for the third alone would leave 5 and 6 behind.
-    """
-    chosen: list[Row] = []
-    lines = size = 0
-    for row in db.execute(_NEW, (after,)):
-        must = not chosen or row[0] <= max(after, chosen[0][0]) + 1
-        if not must and (lines >= MOST_LINES or size + row[3] > MOST_BYTES):
-            return chosen, row[0] - 1
-        chosen.append(row)
-        lines += row[2]
-        size += row[3]
-    return chosen, 2**63 - 1
+def _cut(places: list[Place]) -> list[Place]:
+    """The first of them, as many as make a piece; one at least."""
+    sizes = list(accumulate(length for _, length, _, _ in places))
+    return places[: max(1, min(MOST_LINES, bisect_right(sizes, MOST_BYTES)))]
