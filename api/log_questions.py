@@ -18,12 +18,11 @@ from api.parameters import LineQuery
 from api.query_keys import unknown_keys
 from api.sse import Event, event_stream
 from api.wire_history import NANO, followed_line_json, log_json
-from orchestrator.logs.lines import STREAM_NAMES, LogReader, StoredLine, Wanted, fits
+from orchestrator.logs.lines import PAGE_BYTES, STREAM_NAMES, LogReader, StoredLine, Wanted, fits
 from orchestrator.spec_text import shown
 
 DEFAULT_SECONDS = 15 * 60
 LAST_SECOND = 9_000_000_000  # as far as parameters go; in nanoseconds it still is a 64-bit number
-PAGE_BYTES = 8 * 1024 * 1024  # a page ends early when its messages are so long
 _BATCH_LINES = 200
 _LINE_BYTES = 400  # in memory, without its message
 _STREAMS = {name: number for number, name in STREAM_NAMES.items()}
@@ -97,7 +96,8 @@ def _page(ctx: Context, wanted: Wanted, limit: int, headers: dict[str, str]) -> 
     lines: list[StoredLine] = []
     size, more = 0, False
     if wanted.newest:
-        return answer([log_json(line) for line in _newest(ctx, wanted, limit)], headers=headers)
+        newest = ctx.log_store.read(replace(wanted, limit=limit))
+        return answer([log_json(line) for line in newest], headers=headers)
     for line in ctx.log_store.read(replace(wanted, limit=limit + 1)):
         if len(lines) == limit or size > PAGE_BYTES:
             more = True
@@ -112,15 +112,6 @@ def _page(ctx: Context, wanted: Wanted, limit: int, headers: dict[str, str]) -> 
         address = f"{request.base_url}?{urlencode({**request.args.to_dict(), **fixed})}"
         headers["Link"] = f'<{address}>; rel="next"'
     return answer([log_json(line) for line in lines], headers=headers)
-
-
-def _newest(ctx: Context, wanted: Wanted, limit: int) -> list[StoredLine]:
-    """The last `limit` lines, ascending; fewer when their messages are so long."""
-    lines = list(ctx.log_store.read(replace(wanted, limit=limit)))
-    size = sum(len(line.message) for line in lines)
-    while size > PAGE_BYTES and len(lines) > 1:
-        size -= len(lines.pop(0).message)
-    return lines
 
 
 @dataclass(frozen=True)

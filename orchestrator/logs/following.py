@@ -11,13 +11,12 @@ from operator import sub
 from pathlib import Path
 
 from orchestrator.logs.errors import fault, is_damage
-from orchestrator.logs.lines import StoredLine
+from orchestrator.logs.lines import PAGE_BYTES, StoredLine
 from orchestrator.logs.partition import meta, partitions, reader
 from orchestrator.logs.reading import stored
 from orchestrator.logs.unpacking import Unpack, Unpacker
 
 MOST_LINES = 5000
-MOST_BYTES = 8 * 1024 * 1024
 
 _NEW = "SELECT first_seq, id FROM chunks WHERE last_seq > ? ORDER BY first_seq, id"
 _HEAD = "SELECT min_ns, head FROM chunks WHERE id = ?"
@@ -122,7 +121,7 @@ def _next(db: sqlite3.Connection, after: int, unpack: Unpack) -> list[Place]:
         found = [(seq, length, number, index) for index, (seq, length) in keyed if after < seq <= upper]
         places += found
         size += sum(length for _, length, _, _ in found)
-        if found and (len(places) >= MOST_LINES or size >= MOST_BYTES):
+        if found and (len(places) >= MOST_LINES or size >= PAGE_BYTES):
             places = _cut(sorted(places))
             size, upper = sum(length for _, length, _, _ in places), places[-1][0]
     return sorted(places)
@@ -131,4 +130,4 @@ def _next(db: sqlite3.Connection, after: int, unpack: Unpack) -> list[Place]:
 def _cut(places: list[Place]) -> list[Place]:
     """The first of them, as many as make a piece; one at least."""
     sizes = list(accumulate(length for _, length, _, _ in places))
-    return places[: max(1, min(MOST_LINES, bisect_right(sizes, MOST_BYTES)))]
+    return places[: max(1, min(MOST_LINES, bisect_right(sizes, PAGE_BYTES)))]

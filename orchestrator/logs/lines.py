@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 STDOUT, STDERR, SYSTEM = 1, 2, 3  # SYSTEM: Skylark's own words in a service's log ("40 lines dropped: ...")
+PAGE_BYTES = 8 * 1024 * 1024  # of messages: an answer that is held in memory ends early when they are so long
 STREAM_NAMES = {STDOUT: "stdout", STDERR: "stderr", SYSTEM: "skylark"}
 
 
@@ -46,7 +47,8 @@ class Wanted:
     """Which lines: a service's (or the installation's own, `SKYLARK`), in [start_ns, end_ns], both included.
 
     `instance`: one instance's uuid, or its first 8 digits or more; `query`: text that the message holds, any case;
-    `after`: a cursor of the same question; `limit`: at most so many lines, the first of them or with `newest` the last.
+    `after`: a cursor of the same question; `limit`: at most so many lines, the first of them or with `newest` the last,
+    of which there are fewer (one at least) where their messages are above `PAGE_BYTES` together.
     """
 
     service_uuid: str

@@ -9,14 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from orchestrator.logs.chunks import HOUR_NS
-from orchestrator.logs.lines import StoredLine, Wanted
+from orchestrator.logs.lines import PAGE_BYTES, StoredLine, Wanted
 from orchestrator.logs.reading import Key, Listed, Moved, Shelf, key_of, leave_out, load_wanted, open_shelves
 from orchestrator.logs.search import Needle
 from orchestrator.logs.unpacking import Unpacker
 
 
 def newest(folder: Path, wanted: Wanted, limit: int, unpacker: Unpacker) -> list[StoredLine]:
-    """The last `limit` of the wanted lines, oldest first. Memory: those, and a chunk."""
+    """The last `limit` of the wanted lines or fewer (see `Wanted`), oldest first. Memory: those, and a chunk."""
     broken: set[Path] = set()
     while True:
         try:
@@ -32,20 +32,21 @@ def _last(shelves: list[Shelf], wanted: Wanted, limit: int, broken: set[Path]) -
     needle = Needle(wanted.query) if wanted.query else None
     match = needle.match() if needle else None
     held: list[tuple[Key, StoredLine]] = []  # a heap: the oldest first
+    size, full = 0, False  # of their messages; whether what is older than all of them is not asked for any more
     lists = [_backwards(shelf, wanted, after[0], match, broken) for shelf in shelves]
     for listed in heapq.merge(*lists, key=lambda each: -each.min_ns):
-        full = len(held) == limit
         if full and (listed.min_ns // HOUR_NS + 1) * HOUR_NS <= held[0][0][0]:
             break  # neither this nor any that begins before it reaches into what is held
         if full and listed.max_ns < held[0][0][0]:
             continue
         opened = load_wanted(listed, wanted, max(after, held[0][0]) if full else after, needle, broken)
         for line in opened.take_last(limit) if opened else ():
-            item = ((line.at_ns, line.number), line)
-            if len(held) < limit:
-                heapq.heappush(held, item)
-            else:
-                heapq.heappushpop(held, item)
+            heapq.heappush(held, ((line.at_ns, line.number), line))
+            size += len(line.message)
+            while len(held) > limit or (size > PAGE_BYTES and len(held) > 1):
+                size -= len(heapq.heappop(held)[1].message)
+                full = True
+        full = full or len(held) == limit
     return [line for _, line in sorted(held, key=lambda item: item[0])]
 
 

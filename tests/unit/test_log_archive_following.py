@@ -10,11 +10,9 @@ import pytest
 
 from orchestrator.logs.archive import LogArchive
 from orchestrator.logs.chunks import HOUR_NS
-from orchestrator.logs.lines import StoredLine
+from orchestrator.logs.following import MOST_LINES
+from orchestrator.logs.lines import PAGE_BYTES, StoredLine
 from tests.support.archive import NOON, Clock, batch, texts
-
-MB = 1024 * 1024
-MOST_LINES, MOST_BYTES = 5000, 8 * MB
 
 
 @pytest.fixture
@@ -79,12 +77,12 @@ def test_piece_of_long_lines_ends_by_their_bytes(archive: LogArchive) -> None:
     found = pieces(archive, 0)
 
     assert [line.message for piece in found for line in piece] == said
-    assert max(sum(len(line.message) for line in piece) for piece in found) <= MOST_BYTES
+    assert max(sum(len(line.message) for line in piece) for piece in found) <= PAGE_BYTES
     assert len(found) <= 5
 
 
 def test_line_longer_than_a_piece_is_a_piece_of_its_own(archive: LogArchive) -> None:
-    said = ["a", "b" * (MOST_BYTES + 1), "c"]
+    said = ["a", "b" * (PAGE_BYTES + 1), "c"]
     archive.append([batch("c", *((NOON + number, text) for number, text in enumerate(said)))])
 
     assert [texts(piece) for piece in pieces(archive, 0)] == [[text] for text in said]

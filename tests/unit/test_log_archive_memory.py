@@ -1,0 +1,55 @@
+"""Memory of the log archive's readers: bounded by what they answer at a time, whatever lies in the range."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.logs.archive import LogArchive
+from orchestrator.logs.lines import PAGE_BYTES
+from tests.support.archive import NOON, Clock, batch, texts, wanted
+
+MB = 1024 * 1024
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(NOON)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
+    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
+    yield made
+    made.close()
+
+
+def peak_of(action: Callable[[], object]) -> int:
+    """Bytes of memory that it takes at most."""
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_last_lines_that_are_long_are_fewer_than_asked_for(archive: LogArchive) -> None:
+    for number in range(60):
+        archive.append([batch(f"c{number % 2}", (NOON + number, f"{number} " + "x" * (MB - 10)))])
+    archive.append([batch("c0", *((NOON + 100 + number, f"short {number}") for number in range(50)))])
+    found: list[str] = []
+    peak = peak_of(lambda: found.extend(texts(archive.read(wanted(limit=10_000, newest=True)))))
+
+    assert [text.split()[0] for text in found] == [*map(str, range(53, 60)), *["short"] * 50]
+    assert sum(map(len, found)) <= PAGE_BYTES
+    assert peak < 32 * MB
+
+
+def test_last_line_longer_than_a_page_is_answered_alone(archive: LogArchive) -> None:
+    archive.append([batch("c", (NOON, "before"), (NOON + 1, "x" * (PAGE_BYTES + 1)))])
+
+    assert [len(text) for text in texts(archive.read(wanted(limit=5, newest=True)))] == [PAGE_BYTES + 1]
