@@ -75,7 +75,7 @@ bench-logs: venv ## of these only the logs: collecting, counted line by line, an
 	$(BIN)/python -m tests.bench.log_ingest
 	$(BIN)/python -m tests.bench.log_query
 
-chaos: venv ## the crash tests in their long form: a kill beside every engine call
+chaos: venv ## the crash tests in their long form: a kill beside every engine call, and under fifty writing containers
 	@deploy/install.sh python engine tests
 	@deploy/ensure-engine.sh
 	SKYLARK_CHAOS=long $(BIN)/python -m pytest tests/chaos $(PYTEST_ARGS)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -14,18 +12,6 @@ from orchestrator.logs.archive import LogArchive, day_range
 from orchestrator.logs.chunks import CLOCK_STEP_NS, HOUR_NS
 from orchestrator.logs.lines import STDERR, STDOUT, Batch, StoredLine
 from tests.support.archive import DAY_NS, NOON, Clock, batch, texts, wanted
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
 
 
 def test_archive_that_was_never_written_answers_nothing_and_makes_no_file(archive: LogArchive) -> None:

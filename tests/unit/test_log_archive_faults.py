@@ -49,18 +49,6 @@ while True:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
     place = tmp_path / "disk"

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from orchestrator.logs.archive import LogArchive
 from orchestrator.logs.chunks import HOUR_NS
 from orchestrator.logs.following import MOST_LINES
 from orchestrator.logs.lines import PAGE_BYTES, StoredLine
 from tests.support.archive import NOON, Clock, batch, texts
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
 
 
 def pieces(archive: LogArchive, after: int) -> list[list[StoredLine]]:

@@ -5,28 +5,13 @@ from __future__ import annotations
 import base64
 import random
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from orchestrator.logs.archive import LogArchive
 from orchestrator.logs.lines import SYSTEM
-from tests.support.archive import DAY_NS, NOON, Clock, batch, texts, wanted
+from tests.support.archive import DAY_NS, Clock, batch, texts, wanted
 
 MB = 1024 * 1024
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
 
 
 def feed(archive: LogArchive, clock: Clock, count: int) -> None:

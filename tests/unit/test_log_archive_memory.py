@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -16,18 +15,6 @@ from orchestrator.logs.lines import PAGE_BYTES
 from tests.support.archive import NOON, Clock, batch, texts, wanted
 
 MB = 1024 * 1024
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
 
 
 def peak_of(action: Callable[[], object]) -> int:

@@ -16,11 +16,6 @@ CHUNKS, LINES = 12, 30
 SPOILT = 4
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
 @pytest.fixture(params=["head", "text"])
 def archive(tmp_path: Path, clock: Clock, request: pytest.FixtureRequest) -> Iterator[LogArchive]:
     """Small chunks of one container, of which the fourth has another byte in the middle; the hour is over."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +13,6 @@ from orchestrator.logs.lines import SYSTEM
 from tests.support.archive import DAY_NS, NOON, Clock, batch, texts, wanted
 
 MB = 1024 * 1024
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(NOON)
-
-
-@pytest.fixture
-def archive(tmp_path: Path, clock: Clock) -> Iterator[LogArchive]:
-    made = LogArchive(tmp_path / "logs", max_bytes=None, service_max_bytes=None, clock=clock)
-    yield made
-    made.close()
 
 
 def limited(archive: LogArchive, *, total: int | None = None, service: int | None = None) -> LogArchive:
