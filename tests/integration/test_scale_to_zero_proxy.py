@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from orchestrator.ingress.holding import abstract_path, wake_address
-from tests.support.haproxy import Answer, Member, Proxy, Site
+from tests.support.haproxy import Answer, Proxy, Site
+from tests.support.members import Member
 from tests.support.poll import eventually
 from worker.wake_calls import WakeCalls
 
