@@ -13,8 +13,7 @@ from orchestrator.logs.gaps import missed
 from orchestrator.logs.lines import STDERR, STDOUT
 from orchestrator.logs.position import Position
 from orchestrator.logs.record import TIMES, Line
-from orchestrator.logs.resume import Position as Moment
-from orchestrator.logs.resume import Resumed, since_seconds
+from orchestrator.logs.resume import Moment, Resumed, since_seconds
 from worker.log_source import Taken
 
 _MOST_WAITING = 20_000  # lines read and not taken: a full queue holds the stream back

@@ -11,14 +11,14 @@ _SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class Position:
+class Moment:
     """How far a container's log is stored: up to `at_ns`, of which `count_at_ns` lines bear that very time."""
 
     at_ns: int
     count_at_ns: int
 
 
-def since_seconds(position: Position | None) -> int:
+def since_seconds(position: Moment | None) -> int:
     """The `since_seconds` to ask the engine for: whole seconds, one early because stamps may be a little unordered."""
     return 0 if position is None else max(0, position.at_ns // _SECOND_NS - 1)
 
@@ -35,7 +35,7 @@ class Resumed:
     unless the engine has rotated it away.
     """
 
-    def __init__(self, position: Position | None) -> None:
+    def __init__(self, position: Moment | None) -> None:
         self._position = position
         self.met = False
 
@@ -50,8 +50,3 @@ class Resumed:
                 if latest < position.at_ns or seen <= position.count_at_ns:
                     continue
             yield line if line.at_ns == latest else replace(line, at_ns=latest)
-
-
-def resume(position: Position | None, lines: Iterable[LogLine]) -> Iterator[LogLine]:
-    """`Resumed(position).of(lines)`."""
-    return Resumed(position).of(lines)
